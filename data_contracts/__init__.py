@@ -1,0 +1,1 @@
+"""Open Data Contract Standard files, the source of truth for every table, and their readers."""

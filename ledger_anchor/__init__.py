@@ -1,0 +1,1 @@
+"""Commit dataset snapshots to a transparency log, and verify them without trusting anyone."""

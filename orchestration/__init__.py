@@ -1,0 +1,1 @@
+"""The engine: readers, Dagster assets, the release layer and the ``tracient`` command."""

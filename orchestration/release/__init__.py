@@ -1,0 +1,1 @@
+"""Everything public goes through here: noise for people, disclosure control for firms."""
