@@ -1,0 +1,477 @@
+"""The one module of the dashboards that reads files: releases, model cards and the log.
+
+What belongs here: finding the current release, checking every file against its manifest and the
+manifest against the transparency log, and handing out frames that passed. What does not: words,
+pictures, Streamlit. Nothing here can reach a worker's row: only `released/`, `models/` and
+`anchors/` below the home are opened, never `lake/`, `warehouse/` or `vault/`.
+
+Every read hashes the bytes it is about to use, so that a file changed while the server runs is
+refused on the next click. Parsed frames and checked proofs are kept by content, never by name.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ledger_anchor import AnchorError, LogReader, leaf_hash, verify_inclusion
+
+HOME_VARIABLE = "TRACIENT_HOME"
+ROLE_VARIABLE = "TRACIENT_ROLE"
+INTERNAL_ROLE = "ml_team"
+
+# Freshness policy: wages and medicines are released once a month, with ten days' grace.
+FRESH_FOR_DAYS = 41
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class DashboardProblem(Exception):
+    """Something a view must say instead of a figure. `detail` holds values for the message."""
+
+    state = "error"
+
+    def __init__(self, where: str, **detail: str) -> None:
+        super().__init__(f"{self.state}: {where}")
+        self.detail = {"where": where, "expected": "", "found": "", **detail}
+
+
+class HomeMissing(DashboardProblem):
+    """The folder that TRACIENT_HOME names does not exist."""
+
+    state = "home_missing"
+
+
+class NoRelease(DashboardProblem):
+    """Nothing has been released (for this domain) yet."""
+
+    state = "empty"
+
+
+class Unreadable(DashboardProblem):
+    """A file is missing or is not what its format says."""
+
+    state = "error"
+
+
+class Refused(DashboardProblem):
+    """A file does not match its manifest, or its manifest is not in the log."""
+
+    state = "refused"
+
+
+class NotAllowed(DashboardProblem):
+    """The reader's role may not see this."""
+
+    state = "not_allowed"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The log's answer for one entry: where it is, under which checkpoint, and the proof file."""
+
+    log_index: int
+    log_size: int
+    root: str
+    origin: str
+    entry: Mapping[str, Any]
+    proof: bytes
+
+    @property
+    def snapshot_id(self) -> str:
+        """Snapshot id of the entry, as the log states it ('' when the entry names none)."""
+        return str(self.entry.get("snapshot_id", ""))
+
+
+@dataclass(frozen=True)
+class Table:
+    """One released table that passed its checks: the frame, the file's bytes and its metadata."""
+
+    name: str
+    frame: pd.DataFrame
+    content: bytes
+    sha256: str
+    meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Release:
+    """One immutable release whose manifest is in the log."""
+
+    release_id: str
+    domain: str
+    is_current: bool
+    folder: Path
+    manifest: Mapping[str, Any]
+    receipt: Receipt
+
+    @property
+    def created_at(self) -> datetime:
+        """When the release was drawn (a claim of its manifest), in UTC."""
+        return parse_time(str(self.manifest["created_at"]))
+
+    @property
+    def rule_version(self) -> str:
+        """Version of the rules (notified rates, compliance rules) behind the figures."""
+        return str(self.manifest.get("rule_version") or "")
+
+    @property
+    def snapshot_ids(self) -> Sequence[str]:
+        """Ids of the committed snapshots that the release was drawn from."""
+        return [str(item["snapshot_id"]) for item in self.manifest.get("snapshots", [])]
+
+    @property
+    def tables(self) -> Sequence[Mapping[str, Any]]:
+        """Metadata of the tables, in the manifest's order."""
+        return list(self.manifest.get("tables", []))
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether the release is older than the freshness policy allows."""
+        return (now - self.created_at).days > FRESH_FOR_DAYS
+
+    def is_budget_spent(self) -> bool:
+        """Whether the year's privacy budget for these people is used up."""
+        budget = self.manifest.get("budget") or {}
+        cap, spent = float(budget.get("rho_cap") or 0), float(budget.get("rho_spent") or 0)
+        # Exact rationals arrive as floats here; a ten-thousandth of the cap buys no figure.
+        return cap > 0 and spent >= cap * 0.9999
+
+    def meta(self, name: str) -> Mapping[str, Any]:
+        """The manifest's description of one table.
+
+        Raises:
+            Unreadable: the release has no table of that name.
+        """
+        for table in self.tables:
+            if table["name"] == name:
+                return table
+        raise Unreadable(
+            f"released/{self.domain}/{self.release_id}/manifest.json",
+            expected=name,
+            found=", ".join(str(table["name"]) for table in self.tables),
+        )
+
+    def table(self, name: str) -> Table:
+        """Read one table after checking its SHA-256 against the manifest.
+
+        Returns:
+            The table; `frame` has the long format of the release layer (one row a cell).
+
+        Raises:
+            Refused: the file's bytes are not those that the manifest names.
+            Unreadable: the file is missing or is not Parquet.
+        """
+        meta = self.meta(name)
+        content = self._checked(str(meta["file"]), str(meta["sha256"]))
+        return Table(name, _parse_parquet(content), content, str(meta["sha256"]), meta)
+
+    def places(self) -> pd.DataFrame:
+        """Names of states and districts: level, state_code, state_name, district_code, … .
+
+        A wrong name under a right figure misleads as much as a wrong figure: the file is
+        checked like a table. A release without places gives an empty frame.
+        """
+        expected = self._expected("places.parquet")
+        if not expected:
+            return pd.DataFrame(columns=["level", "state_code", "state_name", "district_code"])
+        return _parse_parquet(self._checked("places.parquet", expected))
+
+    def files(self) -> Iterator[tuple[str, str, str]]:
+        """Every file of the release as (name, SHA-256 expected, SHA-256 found or '')."""
+        names = [(str(table["file"]), str(table["sha256"])) for table in self.tables]
+        if places := self._expected("places.parquet"):
+            names.append(("places.parquet", places))
+        for name, expected in names:
+            path = self.folder / name
+            yield name, expected, _sha256(path.read_bytes()) if path.is_file() else ""
+
+    def _expected(self, name: str) -> str:
+        listed = self.manifest.get(name.removesuffix(".parquet"))
+        if isinstance(listed, Mapping):
+            return str(listed.get("sha256", ""))
+        files = self.receipt.entry.get("files", {})
+        rows = files.items() if isinstance(files, Mapping) else ((f["path"], f) for f in files)
+        for path, digest in rows:
+            if Path(path).name == name:
+                return str(digest["sha256"] if isinstance(digest, Mapping) else digest)
+        return ""
+
+    def _checked(self, name: str, expected: str) -> bytes:
+        where = f"released/{self.domain}/{self.release_id}/{name}"
+        content = _read(self.folder / name, where)
+        if (found := _sha256(content)) != expected:
+            raise Refused(where, expected=expected, found=found)
+        return content
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model version of `models/index.json`."""
+
+    model_id: str
+    domain: str
+    version: str
+    status: str
+    folder: Path
+    card_sha256: str
+    model_sha256: str
+
+
+class Home:
+    """The published part of one home: releases, model cards and the log.
+
+    Raises:
+        HomeMissing: the folder does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise HomeMissing(str(path))
+        self.path = path
+
+    def index(self) -> list[Mapping[str, Any]]:
+        """Entries of `released/index.json`, newest first.
+
+        Raises:
+            NoRelease: there is no index, or it lists nothing.
+            Unreadable: the index is not the JSON it should be.
+        """
+        where = "released/index.json"
+        try:
+            content = (self.path / where).read_bytes()
+        except FileNotFoundError:
+            raise NoRelease(where) from None
+        document = _parse_json(content, where)
+        releases = document.get("releases") if isinstance(document, Mapping) else None
+        if not isinstance(releases, list):
+            raise Unreadable(where, expected="tracient-release-index/1", found="")
+        if not releases:
+            raise NoRelease(where)
+        return sorted(releases, key=lambda item: str(item["created_at"]), reverse=True)
+
+    def entries(self, domain: str) -> list[Mapping[str, Any]]:
+        """Index entries of one domain, newest first.
+
+        Raises:
+            NoRelease: nothing has been released for this domain.
+        """
+        entries = [item for item in self.index() if item["domain"] == domain]
+        if not entries:
+            raise NoRelease(f"released/{domain}")
+        return entries
+
+    def release(self, domain: str, release_id: str | None = None) -> Release:
+        """The named release of a domain, or the current one.
+
+        Raises:
+            NoRelease: nothing has been released for this domain.
+            Refused: the manifest is not the one indexed, or it is not in the log.
+        """
+        entries = self.entries(domain)
+        chosen = [e for e in entries if e["release_id"] == release_id]
+        chosen = chosen or [e for e in entries if e.get("is_current")] or entries
+        return self._open(chosen[0])
+
+    def _open(self, entry: Mapping[str, Any]) -> Release:
+        folder = self.path / "released" / str(entry["path"])
+        where = f"released/{entry['path']}/manifest.json"
+        content = _read(folder / "manifest.json", where)
+        found = _sha256(content)
+        if found != entry["manifest_sha256"]:
+            raise Refused(where, expected=str(entry["manifest_sha256"]), found=found)
+        return Release(
+            release_id=str(entry["release_id"]),
+            domain=str(entry["domain"]),
+            is_current=bool(entry.get("is_current")),
+            folder=folder,
+            manifest=_parse_json(content, where),
+            receipt=self.receipt(found, where),
+        )
+
+    def log(self) -> Log:
+        """The public transparency log of this home, opened with its own verifier key.
+
+        Raises:
+            Refused: there is no log, or its checkpoint does not verify.
+        """
+        folder = self.path / "anchors"
+        try:
+            key = (folder / "log.vkey").read_text(encoding="utf-8").strip()
+            checkpoint = (folder / "log" / "checkpoint").read_bytes()
+            return _open_log(folder / "log", key, checkpoint)
+        except FileNotFoundError:
+            raise Refused("anchors/log", expected="checkpoint, log.vkey", found="") from None
+        except (AnchorError, ValueError) as error:
+            raise Refused("anchors/log/checkpoint", found=str(error)) from error
+
+    def receipt(self, digest: str, where: str) -> Receipt:
+        """The log's receipt for the entry that commits to a file's SHA-256, proof checked.
+
+        Raises:
+            Refused: no entry of the log names the digest, or the proof does not verify.
+        """
+        log = self.log()
+        index = log.find(digest)
+        if index is None:
+            raise Refused(where, expected="anchors/log", found=digest)
+        return log.receipt(index)
+
+    def models(self) -> list[Model]:
+        """Models of `models/index.json`, champions first; empty when none was trained."""
+        where = "models/index.json"
+        try:
+            document = _parse_json((self.path / where).read_bytes(), where)
+        except FileNotFoundError:
+            return []
+        rows = document.get("models", []) if isinstance(document, Mapping) else document
+        order = ["champion", "shadow", "candidate", "retired"]
+        models = [self._model(row) for row in rows]
+        return sorted(models, key=lambda model: (order.index(model.status), model.model_id))
+
+    def _model(self, row: Mapping[str, Any]) -> Model:
+        base = self.path / "models"
+        path = str(row["path"]).removeprefix("models/")
+        return Model(
+            model_id=str(row["model_id"]),
+            domain=str(row["domain"]),
+            version=str(row["version"]),
+            status=str(row["status"]),
+            folder=base / path,
+            card_sha256=str(row["card_sha256"]),
+            model_sha256=str(row["model_sha256"]),
+        )
+
+    def card(self, model: Model) -> tuple[Mapping[str, Any], bytes]:
+        """The public model card: parsed, and as the bytes that the index names.
+
+        Raises:
+            Refused: the card's bytes are not those that `models/index.json` names.
+        """
+        where = f"models/{model.model_id}/{model.version}/card.public.json"
+        content = _read(model.folder / "card.public.json", where)
+        if (found := _sha256(content)) != model.card_sha256:
+            raise Refused(where, expected=model.card_sha256, found=found)
+        return _parse_json(content, where), content
+
+    def internal_card(self, model: Model) -> Mapping[str, Any]:
+        """The internal card with exact group metrics, for the ML team's role only.
+
+        Raises:
+            NotAllowed: the server does not run with the ML team's role.
+        """
+        where = f"models/{model.model_id}/{model.version}/card.internal.json"
+        if os.environ.get(ROLE_VARIABLE) != INTERNAL_ROLE:
+            raise NotAllowed(where)
+        document: Mapping[str, Any] = _parse_json(
+            _read(model.folder / "card.internal.json", where), where
+        )
+        return document
+
+
+class Log:
+    """A checked view of the public log: what it holds, and proofs that were verified here."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.key = key
+        self.reader = LogReader(folder, key)
+        self.checkpoint = self.reader.checkpoint()
+        self.entries: list[Mapping[str, Any]] = [
+            json.loads(entry) for entry in self.reader.entries()
+        ]
+        self._digests = [set(_SHA256.findall(json.dumps(entry))) for entry in self.entries]
+
+    def find(self, digest: str) -> int | None:
+        """Number of the newest entry that names a SHA-256 in lower-case hex, or None."""
+        for index in range(len(self._digests) - 1, -1, -1):
+            if digest in self._digests[index]:
+                return index
+        return None
+
+    def receipt(self, index: int) -> Receipt:
+        """Build the proof of one entry and verify it against the signed checkpoint.
+
+        Raises:
+            Refused: the entry, the path and the signed root do not fit together.
+        """
+        proof = self.reader.proof(index)
+        checkpoint = self.checkpoint
+        try:
+            verify_inclusion(
+                leaf_hash(self.reader.entry(index)),
+                index,
+                checkpoint.size,
+                _proof_hashes(proof),
+                checkpoint.root,
+            )
+        except (AnchorError, ValueError) as error:
+            raise Refused(f"anchors/log#{index}", found=str(error)) from error
+        root = checkpoint.root.hex()
+        return Receipt(
+            index, checkpoint.size, root, checkpoint.origin, self.entries[index], proof
+        )
+
+
+def home_path() -> Path:
+    """The home that the server was started for: TRACIENT_HOME, else ./var."""
+    return Path(os.environ.get(HOME_VARIABLE) or "var").expanduser()
+
+
+def parse_time(text: str) -> datetime:
+    """An RFC 3339 time as an aware datetime; a time without a zone counts as UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """A released table as UTF-8 CSV: same rows and columns as the Parquet file, empty = null."""
+    return frame.to_csv(index=False, lineterminator="\n").encode("utf-8")
+
+
+def _proof_hashes(proof: bytes) -> list[bytes]:
+    """The path of a C2SP tlog-proof file: the base64 lines between its index and checkpoint."""
+    header = proof.decode("utf-8").partition("\n\n")[0].splitlines()
+    start = next(i for i, line in enumerate(header) if line.startswith("index ")) + 1
+    return [base64.b64decode(line, validate=True) for line in header[start:]]
+
+
+@lru_cache(maxsize=4)
+def _open_log(folder: Path, key: str, checkpoint: bytes) -> Log:  # noqa: ARG001 - the cache's key
+    return Log(folder, key)
+
+
+@lru_cache(maxsize=32)
+def _parse_parquet(content: bytes) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(io.BytesIO(content))
+    except (ValueError, OSError) as error:
+        raise Unreadable("parquet", expected="Parquet", found=type(error).__name__) from error
+
+
+def _parse_json(content: bytes, where: str) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        raise Unreadable(where, expected="JSON", found=content[:20].decode("ascii", "replace")) from None
+
+
+def _read(path: Path, where: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(where, found=type(error).__name__) from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,1 @@
+"""Words of the dashboards in English and Hindi: catalogues, numbers, dates, findings."""

@@ -1,0 +1,87 @@
+"""Checkpoints (C2SP tlog-checkpoint): origin, size and root of a log, as the text of a note.
+
+What belongs here: the text form and its checks. What does not: signatures (``note``) and when a
+checkpoint may be signed (``log``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger_anchor.errors import CheckpointError, NoteError
+from ledger_anchor.note import Note, SignerKey, VerifierKey, decode_base64, encode_base64
+from ledger_anchor.tree import EMPTY_ROOT, HASH_SIZE
+
+_MAX_SIZE = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a log claims to be: its origin, number of entries and root (32 bytes)."""
+
+    origin: str
+    size: int
+    root: bytes
+    extensions: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Checkpoint:
+        """Read the text of a checkpoint note.
+
+        Raises:
+            CheckpointError: naming the line that is wrong.
+        """
+        if not text.endswith("\n"):
+            raise CheckpointError("a checkpoint ends with a line end")
+        lines = text[:-1].split("\n")
+        if len(lines) < 3 or not all(lines):
+            raise CheckpointError("a checkpoint has an origin, a size, a root and no empty line")
+        origin, size_text, root_text, *extensions = lines
+        try:
+            root = decode_base64(root_text, "root")
+        except NoteError as error:
+            raise CheckpointError(f"checkpoint of {origin}: {error}") from error
+        if len(root) != HASH_SIZE:
+            raise CheckpointError(f"checkpoint of {origin}: the root has {len(root)} bytes")
+        checkpoint = cls(origin, parse_decimal(size_text, origin), root, tuple(extensions))
+        if checkpoint.size == 0 and root != EMPTY_ROOT:
+            raise CheckpointError(f"checkpoint of {origin}: size 0 with the root of something")
+        return checkpoint
+
+    @classmethod
+    def open(cls, data: bytes | str, verifier: VerifierKey) -> Checkpoint:
+        """Read a signed checkpoint of the log whose origin is the key's name.
+
+        Raises:
+            NoteError: if the note is malformed.
+            SignatureError: if the key has not signed it.
+            CheckpointError: if the text is no checkpoint or that of another log.
+        """
+        checkpoint = cls.parse(Note.open(data, [verifier]).text)
+        if checkpoint.origin != verifier.name:
+            raise CheckpointError(
+                f"a checkpoint of another log: expected origin {verifier.name}, "
+                f"found {checkpoint.origin}"
+            )
+        return checkpoint
+
+    def format(self) -> str:
+        """The text that is signed."""
+        lines = [self.origin, str(self.size), encode_base64(self.root), *self.extensions]
+        return "".join(line + "\n" for line in lines)
+
+    def sign(self, *signers: SignerKey) -> str:
+        """The signed note as text."""
+        return Note.sign(self.format(), *signers).format()
+
+
+def parse_decimal(text: str, where: str) -> int:
+    """A size or index: decimal digits, no leading zero, below 2**63.
+
+    Raises:
+        CheckpointError: naming ``where``.
+    """
+    is_decimal = text.isascii() and text.isdigit() and len(text) <= 19
+    if not is_decimal or (len(text) > 1 and text[0] == "0") or int(text) > _MAX_SIZE:
+        raise CheckpointError(f"{where}: not a decimal number without a leading zero")
+    return int(text)

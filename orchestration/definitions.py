@@ -1,0 +1,5 @@
+"""What Dagster loads."""
+
+from orchestration.build import build_defs
+
+defs = build_defs()

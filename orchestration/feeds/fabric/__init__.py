@@ -1,0 +1,1 @@
+"""Reader of Hyperledger Fabric channel exports."""

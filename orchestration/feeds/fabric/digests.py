@@ -1,0 +1,132 @@
+"""The hashes that tie a Fabric channel together, as the peer and the orderer compute them.
+
+What belongs here: pure functions from stored bytes to digests, used by the reader to verify and by
+the simulated network to write. Source: ``../shared/specs/fabric_export.md`` section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+from orchestration.feeds.fabric.wire import bytes_field, encode_varint
+
+_DELETED = b"\x20\x01"
+
+
+def data_hash(envelopes: Iterable[bytes]) -> bytes:
+    """Return a block's data hash: SHA-256 of its envelopes, simply concatenated (check 1)."""
+    digest = sha256()
+    for envelope in envelopes:
+        digest.update(envelope)
+    return digest.digest()
+
+
+def header_bytes(number: int, previous_hash: bytes, data_digest: bytes) -> bytes:
+    """Return a block header as DER: SEQUENCE{INTEGER, OCTET STRING, OCTET STRING} (check 3)."""
+    # One more bit than the value needs keeps the two's complement positive: 128 -> 02 02 00 80.
+    number_bytes = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    content = _der(0x02, number_bytes) + _der(0x04, previous_hash) + _der(0x04, data_digest)
+    return _der(0x30, content)
+
+
+def header_hash(number: int, previous_hash: bytes, data_digest: bytes) -> bytes:
+    """Return the hash by which the next block names this one."""
+    return sha256(header_bytes(number, previous_hash, data_digest)).digest()
+
+
+def transaction_id(nonce: bytes, creator: bytes) -> str:
+    """Return a transaction's id, lower case hex (check 4)."""
+    return sha256(nonce + creator).hexdigest()
+
+
+def proposal_hash(channel_header: bytes, signature_header: bytes, payload: bytes) -> bytes:
+    """Return the hash by which endorsers name a proposal, from its bytes as stored (check 5)."""
+    digest = sha256(channel_header)
+    digest.update(signature_header)
+    digest.update(payload)
+    return digest.digest()
+
+
+class BlockUpdates:
+    """The state that a block's VALID transactions leave: what the commit hash covers (check 10).
+
+    Add the writes in ledger order; the last one per key stays.
+    """
+
+    def __init__(self) -> None:
+        self._public: dict[str, dict[bytes, bytes]] = {}
+        self._hashed: dict[str, dict[str, dict[bytes, bytes]]] = {}
+
+    def put(self, namespace: str, key: bytes, value: bytes | None, version: bytes) -> None:
+        """Note a public write; ``value`` is None for a delete, ``version`` is from ``version_of``."""
+        self._public.setdefault(namespace, {})[key] = _entry(key, value, version)
+
+    def put_hashed(
+        self,
+        namespace: str,
+        collection: str,
+        key_hash: bytes,
+        value_hash: bytes | None,
+        version: bytes,
+    ) -> None:
+        """Note a private write by its hashes; ``value_hash`` is None for a delete or a purge."""
+        collections = self._hashed.setdefault(namespace, {})
+        collections.setdefault(collection, {})[key_hash] = _entry(key_hash, value_hash, version)
+
+    def encode(self) -> bytes:
+        """Return the serialized ``Updates`` message in the peer's order."""
+        pieces: list[bytes] = []
+        for namespace in sorted((self._public.keys() | self._hashed.keys()) - {""}):
+            head = bytes_field(1, namespace.encode())
+            head = _append(pieces, head, self._public.get(namespace, {}))
+            collections = self._hashed.get(namespace, {})
+            for collection in sorted(collections):
+                head += bytes_field(2, collection.encode())
+                head = _append(pieces, head, collections[collection])
+        return b"".join(pieces)
+
+
+def version_of(block_number: int, tx_number: int) -> bytes:
+    """Return the version that a transaction stamps on its writes, as the commit hash encodes it."""
+    return bytes_field(6, _order_preserving(block_number) + _order_preserving(tx_number))
+
+
+def commit_hash(validation_codes: bytes, updates: bytes, previous: bytes) -> bytes:
+    """Return a block's commit hash; ``previous`` is empty for block 1 (check 10)."""
+    digest = sha256(encode_varint(len(validation_codes)))
+    digest.update(validation_codes)
+    digest.update(updates)
+    digest.update(previous)
+    return digest.digest()
+
+
+def _append(pieces: list[bytes], head: bytes, entries: dict[bytes, bytes]) -> bytes:
+    """Append the entries in key order; ``head`` goes on the first; return the head still due."""
+    for key in sorted(entries):
+        entry = head + entries[key]
+        pieces.append(b"\x0a" + encode_varint(len(entry)) + entry)
+        head = b""
+    return head
+
+
+def _entry(key: bytes, value: bytes | None, version: bytes) -> bytes:
+    named = b"\x1a" + encode_varint(len(key)) + key
+    if value is None:
+        return named + _DELETED + version
+    if not value:
+        return named + version
+    return named + b"\x2a" + encode_varint(len(value)) + value + version
+
+
+def _order_preserving(number: int) -> bytes:
+    raw = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return bytes((len(raw),)) + raw
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 0x80:
+        return bytes((tag, length)) + content
+    size = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(size))) + size + content

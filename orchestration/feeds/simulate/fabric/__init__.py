@@ -1,0 +1,1 @@
+"""The parts of a simulated Fabric channel: identities, its configuration, its transactions."""
