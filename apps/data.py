@@ -11,7 +11,6 @@ refused on the next click. Parsed frames and checked proofs are kept by content,
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import json
@@ -20,13 +19,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ledger_anchor import AnchorError, LogReader, leaf_hash, verify_inclusion
+from ledger_anchor.errors import AnchorError
+from ledger_anchor.log import LogReader
+from ledger_anchor.proof import verify_proof
 
 HOME_VARIABLE = "TRACIENT_HOME"
 ROLE_VARIABLE = "TRACIENT_ROLE"
@@ -38,7 +39,7 @@ FRESH_FOR_DAYS = 41
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class DashboardProblem(Exception):
+class DashboardProblem(Exception):  # noqa: N818 - most are states of a page, not faults
     """Something a view must say instead of a figure. `detail` holds values for the message."""
 
     state = "error"
@@ -241,8 +242,9 @@ class Home:
             raise HomeMissing(str(path))
         self.path = path
 
+    @cached_property
     def index(self) -> list[Mapping[str, Any]]:
-        """Entries of `released/index.json`, newest first.
+        """Entries of `released/index.json`, newest first; read once a run of a page.
 
         Raises:
             NoRelease: there is no index, or it lists nothing.
@@ -267,7 +269,7 @@ class Home:
         Raises:
             NoRelease: nothing has been released for this domain.
         """
-        entries = [item for item in self.index() if item["domain"] == domain]
+        entries = [item for item in self.index if item["domain"] == domain]
         if not entries:
             raise NoRelease(f"released/{domain}")
         return entries
@@ -291,13 +293,17 @@ class Home:
         found = _sha256(content)
         if found != entry["manifest_sha256"]:
             raise Refused(where, expected=str(entry["manifest_sha256"]), found=found)
+        manifest, receipt = _parse_json(content, where), self.receipt(found, where)
+        for cited in manifest.get("snapshots", []):
+            if not self.log().holds(str(cited["snapshot_id"]), before=receipt.log_index):
+                raise Refused(where, expected="anchors/log", found=str(cited["snapshot_id"]))
         return Release(
             release_id=str(entry["release_id"]),
             domain=str(entry["domain"]),
             is_current=bool(entry.get("is_current")),
             folder=folder,
-            manifest=_parse_json(content, where),
-            receipt=self.receipt(found, where),
+            manifest=manifest,
+            receipt=receipt,
         )
 
     def log(self) -> Log:
@@ -390,6 +396,9 @@ class Log:
         self.entries: list[Mapping[str, Any]] = [
             json.loads(entry) for entry in self.reader.entries()
         ]
+        self._snapshots: dict[str, int] = {}
+        for index, entry in enumerate(self.entries):
+            self._snapshots.setdefault(str(entry.get("snapshot_id")), index)
         self._digests = [set(_SHA256.findall(json.dumps(entry))) for entry in self.entries]
 
     def find(self, digest: str) -> int | None:
@@ -399,28 +408,25 @@ class Log:
                 return index
         return None
 
+    def holds(self, snapshot_id: str, *, before: int) -> bool:
+        """Whether a snapshot was committed before an entry: what a figure was drawn from."""
+        return self._snapshots.get(snapshot_id, before) < before
+
     def receipt(self, index: int) -> Receipt:
         """Build the proof of one entry and verify it against the signed checkpoint.
 
         Raises:
             Refused: the entry, the path and the signed root do not fit together.
         """
-        proof = self.reader.proof(index)
-        checkpoint = self.checkpoint
         try:
-            verify_inclusion(
-                leaf_hash(self.reader.entry(index)),
-                index,
-                checkpoint.size,
-                _proof_hashes(proof),
-                checkpoint.root,
-            )
-        except (AnchorError, ValueError) as error:
+            proof = self.reader.proof(index)
+            checkpoint = verify_proof(
+                proof, self.reader.verifier, self.reader.entry(index)
+            ).checkpoint
+        except AnchorError as error:
             raise Refused(f"anchors/log#{index}", found=str(error)) from error
         root = checkpoint.root.hex()
-        return Receipt(
-            index, checkpoint.size, root, checkpoint.origin, self.entries[index], proof
-        )
+        return Receipt(index, checkpoint.size, root, checkpoint.origin, self.entries[index], proof)
 
 
 def home_path() -> Path:
@@ -437,13 +443,6 @@ def parse_time(text: str) -> datetime:
 def to_csv(frame: pd.DataFrame) -> bytes:
     """A released table as UTF-8 CSV: same rows and columns as the Parquet file, empty = null."""
     return frame.to_csv(index=False, lineterminator="\n").encode("utf-8")
-
-
-def _proof_hashes(proof: bytes) -> list[bytes]:
-    """The path of a C2SP tlog-proof file: the base64 lines between its index and checkpoint."""
-    header = proof.decode("utf-8").partition("\n\n")[0].splitlines()
-    start = next(i for i, line in enumerate(header) if line.startswith("index ")) + 1
-    return [base64.b64decode(line, validate=True) for line in header[start:]]
 
 
 @lru_cache(maxsize=4)
@@ -463,7 +462,9 @@ def _parse_json(content: bytes, where: str) -> Any:
     try:
         return json.loads(content)
     except ValueError:
-        raise Unreadable(where, expected="JSON", found=content[:20].decode("ascii", "replace")) from None
+        raise Unreadable(
+            where, expected="JSON", found=content[:20].decode("ascii", "replace")
+        ) from None
 
 
 def _read(path: Path, where: str) -> bytes:

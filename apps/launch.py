@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,11 +49,11 @@ def command(port: int, address: str = "127.0.0.1") -> list[str]:
 
 def environment(home: Path) -> dict[str, str]:
     """This process's environment with the home that the pages read from."""
-    return {**os.environ, HOME_VARIABLE: str(home.resolve())}
+    return {**os.environ, HOME_VARIABLE: str(home.absolute())}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until interrupted. Returns 0, 2 for a home that does not exist, else the server's."""
+    """Become the server; returns 2, with a clear message, for a home that does not exist."""
     parser = argparse.ArgumentParser(prog="python -m apps.launch", description=main.__doc__)
     default = Path(os.environ.get(HOME_VARIABLE) or "var")
     parser.add_argument("--home", type=Path, default=default, help="the home to show")
@@ -71,10 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(f"Dashboards on http://{options.address}:{options.port} (Ctrl+C stops them)", flush=True)
     server = command(options.port, options.address)
-    try:
-        return subprocess.run(server, env=environment(options.home), check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    # Becomes the server, so that a signal reaches it and nothing stays behind.
+    os.execve(server[0], server, environment(options.home))  # noqa: S606 - a list, no shell
+    return 0
 
 
 if __name__ == "__main__":

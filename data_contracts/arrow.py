@@ -20,7 +20,7 @@ def arrow_type(physical_type: str) -> pa.DataType:
     Raises:
         KeyError: The physical type is none of the contract language.
     """
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415 - see the module's opening
 
     decimal = re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", physical_type)
     if decimal:
@@ -47,8 +47,11 @@ def arrow_fields(contract: Contract) -> dict[str, tuple[pa.DataType, bool]]:
 
 def arrow_schema(contract: Contract) -> pa.Schema:
     """Return the contract's columns as an Arrow schema, in order, with nullability."""
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415 - see the module's opening
 
     return pa.schema(
-        [pa.field(name, kind, nullable) for name, (kind, nullable) in arrow_fields(contract).items()]
+        [
+            pa.field(name, kind, nullable)
+            for name, (kind, nullable) in arrow_fields(contract).items()
+        ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -146,8 +147,6 @@ def _validate(content: Mapping[str, Any], path: Path) -> Document:
 
 
 def _to_json(content: Mapping[str, Any]) -> str:
-    import json
-
     # YAML reads an unquoted 2024-01-01 as a date; contracts mean its text.
     return json.dumps(content, default=str)
 
@@ -226,9 +225,7 @@ def _quality_rules(table: str, source: Property, where: str, path: Path) -> Iter
     for number, quality in enumerate(source.quality):
         kind, arguments = _kind_of(quality, f"{where}.quality[{number}]", path)
         rule_id = f"{table}.{quality.id}"
-        yield Rule(
-            rule_id, kind, (source.name,), quality.severity, arguments, quality.description
-        )
+        yield Rule(rule_id, kind, (source.name,), quality.severity, arguments, quality.description)
 
 
 def _table_rules(table: SchemaObject, path: Path) -> Iterator[Rule]:
@@ -240,9 +237,7 @@ def _table_rules(table: SchemaObject, path: Path) -> Iterator[Rule]:
         )
     for number, quality in enumerate(table.quality):
         kind, arguments = _kind_of(quality, f"schema[0].quality[{number}]", path)
-        columns = (
-            (arguments["not_after"], arguments["column"]) if kind == "column_order" else ()
-        )
+        columns = (arguments["not_after"], arguments["column"]) if kind == "column_order" else ()
         rule_id = f"{table.name}.{quality.id}"
         yield Rule(rule_id, kind, columns, quality.severity, arguments, quality.description)
 
@@ -255,7 +250,9 @@ def _kind_of(quality: Quality, where: str, path: Path) -> tuple[RuleKind, dict[s
     """
 
     def wrong(field: str, expected: str, found: object) -> ContractError:
-        return ContractError(file=path, path=f"{where}.{field}", expected=expected, found=str(found))
+        return ContractError(
+            file=path, path=f"{where}.{field}", expected=expected, found=str(found)
+        )
 
     if quality.type == "custom":
         if quality.implementation is None or quality.engine is None:
@@ -300,7 +297,10 @@ def _check_references(contract: Contract) -> None:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ContractError(
-                file=contract.path, path="schema[0]", expected=f"{what} that differ", found=str(repeated)
+                file=contract.path,
+                path="schema[0]",
+                expected=f"{what} that differ",
+                found=str(repeated),
             )
     used = {name for rule in contract.rules for name in rule.columns}
     used |= {contract.subject_column} if contract.subject_column else set()

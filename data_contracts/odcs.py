@@ -61,8 +61,8 @@ class LogicalTypeOptions(OdcsModel):
     pattern: str | None = None
     minLength: int | None = Field(default=None, ge=0)  # noqa: N815 - the standard's spelling
     maxLength: int | None = Field(default=None, ge=0)  # noqa: N815 - the standard's spelling
-    minimum: int | float | str | None = None
-    maximum: int | float | str | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
     format: str | None = None
 
 

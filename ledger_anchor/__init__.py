@@ -1,1 +1,47 @@
-"""Commit dataset snapshots to a transparency log, and verify them without trusting anyone."""
+"""Commit dataset snapshots to a transparency log, and verify them without trusting anyone.
+
+The package needs the standard library and ``cryptography``; it uses numba when it is there, and
+pyarrow only to read Parquet. Nothing here imports another part of Tracient.
+"""
+
+from ledger_anchor.checkpoint import Checkpoint
+from ledger_anchor.columns import Field
+from ledger_anchor.errors import AnchorError, DataMismatchError, DataMissingError, Difference
+from ledger_anchor.log import LogReader, LogWriter
+from ledger_anchor.note import Note, SignerKey, VerifierKey
+from ledger_anchor.records import Snapshot
+from ledger_anchor.snapshots import FileSetSpec, SnapshotStore, TableSpec
+from ledger_anchor.tree import (
+    Tree,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    tree_root,
+    verify_consistency,
+    verify_inclusion,
+)
+
+__all__ = [
+    "AnchorError",
+    "Checkpoint",
+    "DataMismatchError",
+    "DataMissingError",
+    "Difference",
+    "Field",
+    "FileSetSpec",
+    "LogReader",
+    "LogWriter",
+    "Note",
+    "SignerKey",
+    "Snapshot",
+    "SnapshotStore",
+    "TableSpec",
+    "Tree",
+    "VerifierKey",
+    "consistency_proof",
+    "inclusion_proof",
+    "leaf_hash",
+    "tree_root",
+    "verify_consistency",
+    "verify_inclusion",
+]

@@ -15,7 +15,7 @@ from typing import Any
 from ledger_anchor import cbor
 from ledger_anchor.errors import DataMissingError, TableError, UnsupportedTypeError
 
-BATCH_ROWS = 32_768
+BATCH_ROWS = 8_192  # a column's messages of one batch fit in a core's own cache
 # One row of a batch may hold a long document: fewer rows then, so that memory stays bounded.
 _BATCH_BYTES = 64 << 20
 

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ledger_anchor import cbor
 from ledger_anchor.columns import Batch, Field, TableSource, cbor_values
@@ -31,6 +31,7 @@ SALT_SIZE = 16
 PREFIX_SIZE = 4
 MAX_COLUMNS = 65_536  # a column's number is a u16 in its salt
 _WORD = 2**64
+_Result = TypeVar("_Result")
 
 
 class Engine(Protocol):
@@ -308,15 +309,15 @@ def _content_digest(source: TableSource, key: bytes, sums: Sequence[int]) -> str
     return hmac.new(key, message, hashlib.sha256).hexdigest()
 
 
-def _in_order[Result](
-    engine: Engine, batches: Iterator[Batch], work: Callable[[Batch], Result]
-) -> Iterator[Result]:
+def _in_order(
+    engine: Engine, batches: Iterator[Batch], work: Callable[[Batch], _Result]
+) -> Iterator[_Result]:
     """Work on a few batches at once and hand the results back in order; memory stays bounded."""
     if engine.workers == 1:
         yield from map(work, batches)
         return
     with ThreadPoolExecutor(engine.workers) as pool:
-        pending: deque[Future[Result]] = deque()
+        pending: deque[Future[_Result]] = deque()
         for batch in batches:
             pending.append(pool.submit(work, batch))
             if len(pending) > engine.workers:

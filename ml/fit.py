@@ -6,6 +6,7 @@ random state, rows in key order, and the same bytes on one thread or two.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,6 +19,9 @@ from sklearn.preprocessing import StandardScaler
 
 from ml.spec import Training
 
+# Rows from which a tree is grown by all cores.
+_LARGE_TABLE = 100_000
+
 
 def fit_booster(
     features: pd.DataFrame,
@@ -25,7 +29,7 @@ def fit_booster(
     weight: np.ndarray,
     monotone: Mapping[str, int],
     training: Training,
-    threads: int = 2,
+    threads: int | None = None,
 ) -> xgb.Booster:
     """Grow the monotone booster.
 
@@ -35,11 +39,14 @@ def fit_booster(
         weight: above zero, shape (n,); scaled to mean one.
         monotone: +1 (more never lowers the score) or -1 (more never raises it) by column.
         training: the booster's size.
-        threads: number of threads; does not change the result.
+        threads: number of threads, which does not change the result; None takes one for a small
+            table, where waiting for each other costs more than it gains (200 trees over 7,000
+            rows: 0.5 s with two threads alone on the machine, 30 s when others are busy).
 
     Returns:
         The booster, with the columns' names inside.
     """
+    threads = threads or (1 if len(features) < _LARGE_TABLE else os.cpu_count() or 1)
     constraints = tuple(int(monotone.get(name, 0)) for name in features.columns)
     parameters = {
         "objective": "binary:logistic",

@@ -7,6 +7,7 @@ Rows are put in the order of their key, so that the order of the input cannot ch
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ml.errors import DataError, SpecError
-from ml.spec import Features, Grouping, ModelSpec, refuse_protected
+from ml.spec import Features, Grouping, ModelSpec, Stratum, refuse_protected
 
 # A value outside the closed vocabulary is counted here and its rows go to a person.
 UNKNOWN = "unknown"
@@ -75,7 +76,9 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise SpecError(f"table not found: expected a Parquet or CSV file at {path}")
     if path.is_file() and path.suffix not in {".parquet", ".csv"}:
-        raise SpecError(f"{path}: expected a file ending in .parquet or .csv, found {path.suffix!r}")
+        raise SpecError(
+            f"{path}: expected a file ending in .parquet or .csv, found {path.suffix!r}"
+        )
     try:
         return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     except (ValueError, OSError) as error:
@@ -194,6 +197,7 @@ def group_values(grouping: Grouping, values: pd.Series) -> pd.Series:
 def _require_columns(spec: ModelSpec, table: pd.DataFrame) -> None:
     wanted = [spec.row_id, spec.target.column, spec.weight, spec.interval_cluster]
     wanted += [spec.incumbent.column if spec.incumbent else None]
+    wanted += [stratum.column for stratum in spec.strata]
     wanted += [*spec.splits.groups, *spec.features.columns, *spec.where]
     wanted += [part.column for part in (spec.splits.unseen, spec.splits.latest) if part]
     wanted += [grouping.column for grouping in spec.groupings if grouping.source == "table"]
@@ -275,9 +279,7 @@ def _incumbent(spec: ModelSpec, rows: pd.DataFrame) -> np.ndarray | None:
     return -score if spec.incumbent.positive_when == "lower" else score
 
 
-def _groups(
-    spec: ModelSpec, rows: pd.DataFrame, protected: pd.DataFrame | None
-) -> pd.DataFrame:
+def _groups(spec: ModelSpec, rows: pd.DataFrame, protected: pd.DataFrame | None) -> pd.DataFrame:
     joined = _joined(spec, rows, protected)
     columns = {}
     for grouping in spec.groupings:
@@ -289,6 +291,8 @@ def _groups(
             )
         columns[grouping.column] = group_values(grouping, source[grouping.column])
     frame = pd.DataFrame(columns, index=rows.index)
+    for stratum in spec.strata:
+        frame[stratum.column] = _strata(stratum, rows)
     for names in spec.intersections:
         parts = frame[list(names)]
         frame[" x ".join(names)] = parts.agg(" / ".join, axis=1).where(
@@ -297,13 +301,21 @@ def _groups(
     return frame
 
 
+def _strata(stratum: Stratum, rows: pd.DataFrame) -> np.ndarray:
+    """Names of the intervals a number falls into: "below 0.2", "0.2 to 0.6", "0.6 and more"."""
+    values, edges = _numbers(stratum.column, rows[stratum.column]), stratum.edges
+    middle = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+    names = np.array([f"below {edges[0]:g}", *middle, f"{edges[-1]:g} and more"], dtype=object)
+    return np.where(np.isnan(values), UNKNOWN, names[np.digitize(values, edges)])
+
+
 def _joined(spec: ModelSpec, rows: pd.DataFrame, protected: pd.DataFrame | None) -> pd.DataFrame:
     wanted = [grouping.column for grouping in spec.groupings if grouping.source == "protected"]
     if not wanted:
         return pd.DataFrame(index=rows.index)
     if protected is None:
         # Without the restricted table everybody is "unknown": shown as such, never as "no gap".
-        return pd.DataFrame({name: None for name in wanted}, index=rows.index, dtype=object)
+        return pd.DataFrame(dict.fromkeys(wanted), index=rows.index, dtype=object)
     if spec.row_id is None or spec.row_id not in protected.columns:
         raise DataError(
             f"protected table: expected the key {spec.row_id!r}, found "

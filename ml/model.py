@@ -84,6 +84,8 @@ class Model:
             booster.load_model(bytearray(self.ubj))
         except xgb.core.XGBoostError as error:
             raise DataError("model.ubj: not an XGBoost model in UBJ; restore it") from error
+        # One thread scores 100,000 rows in a second and waits for nobody on a busy machine.
+        booster.set_param({"nthread": 1})
         return booster
 
     @cached_property

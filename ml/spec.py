@@ -21,7 +21,7 @@ from ml.errors import SpecError
 SMALLEST_SHOWN_GROUP = 30
 # An exclusion-error rate needs this many positives before a gate may rest on it (+-0.1 at 0.5).
 SMALLEST_GATED_POSITIVES = 100
-# Words that give a protected attribute away in a column's name, whatever the specification says.
+# Words that give a protected attribute of a person away in a column's name.
 PROTECTED_WORDS = frozenset(
     {
         "sex",
@@ -38,7 +38,6 @@ PROTECTED_WORDS = frozenset(
         "rural",
         "urban",
         "state",
-        "district",
     }
 )
 
@@ -79,7 +78,9 @@ class Features(_Part):
         if self.columns:
             unknown = sorted(({*self.monotone} | {*self.categories}) - {*self.columns})
             if unknown:
-                raise ValueError(f"features: constraints name columns that are not there: {unknown}")
+                raise ValueError(
+                    f"features: constraints name columns that are not there: {unknown}"
+                )
         return self
 
 
@@ -91,6 +92,20 @@ class Grouping(_Part):
     vocabulary: tuple[str, ...] = Field(min_length=2)
     source: Literal["protected", "table"] = "protected"
     is_gated: bool = False
+
+
+class Stratum(_Part):
+    """A number of the table cut into intervals, to look at errors along it (share of cash)."""
+
+    column: str
+    title: Text
+    edges: tuple[float, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Stratum:
+        if list(self.edges) != sorted({*self.edges}):
+            raise ValueError("strata: edges must rise")
+        return self
 
 
 class Unseen(_Part):
@@ -167,7 +182,7 @@ class CardText(_Part):
     summary: str = "Not stated by the owner of the specification."
     owner: str = "Not stated"
     is_about_people: bool = True
-    is_sample_data: bool = True
+    is_sample_data: bool = False
     intended_use: tuple[str, ...] = ()
     out_of_scope: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
@@ -197,6 +212,7 @@ class ModelSpec(_Part):
     features: Features
     groupings: tuple[Grouping, ...] = ()
     intersections: tuple[tuple[str, ...], ...] = ()
+    strata: tuple[Stratum, ...] = ()
     splits: Splits = Splits()
     weight: str | None = None
     interval_cluster: str | None = None
@@ -216,10 +232,12 @@ class ModelSpec(_Part):
         refuse_protected(self, self.features.columns)
         return self
 
-    @property
-    def is_assessed_by_people(self) -> bool:
-        """Whether any grouping is read from the restricted table."""
-        return any(grouping.source == "protected" for grouping in self.groupings)
+    def attribute_title(self, attribute: str) -> Text:
+        """The words for a grouping, a stratum or a crossing of groupings ("sex x age_band")."""
+        parts = (*self.groupings, *self.strata)
+        titles = {part.column: part.title for part in parts}
+        found = [titles[name] for name in attribute.split(" x ")]
+        return Text(en=" x ".join(t.en for t in found), hi=" x ".join(t.hi for t in found))
 
 
 def refuse_protected(spec: ModelSpec, features: tuple[str, ...] | list[str]) -> None:
@@ -240,7 +258,8 @@ def refuse_protected(spec: ModelSpec, features: tuple[str, ...] | list[str]) -> 
     prefix = spec.features.prefix or ""
     for name in features:
         bare = name.removeprefix(prefix)
-        if bare in closed or name in closed or PROTECTED_WORDS & {*re.split(r"[^a-z]+", bare.lower())}:
+        words = {*re.split(r"[^a-z]+", bare.lower())} if spec.card.is_about_people else set()
+        if {bare, name} & closed or PROTECTED_WORDS & words:
             raise ValueError(
                 f"features: {name!r} is or names a protected attribute; these are joined for "
                 "assessment only. Remove it from the features."

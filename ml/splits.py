@@ -63,12 +63,8 @@ def assign(spec: ModelSpec, frame: TrainingFrame) -> Assignment:
         LeakageError: a key crosses (a defect of this module, never of the data).
     """
     rules = spec.splits
-    labels = np.full(len(frame), TRAIN, dtype=object)
-    if frame.unseen is not None and rules.unseen:
-        labels[unseen_rows(frame.unseen, rules.unseen.share, rules.seed)] = UNSEEN
-    seen = np.flatnonzero(labels != UNSEEN)
-    units, is_whole = _units(frame, seen)
-    labels[seen] = _by_unit(units, rules, len(seen))
+    units, is_whole = _units(frame)
+    labels = _by_unit(units, rules, _held_out(frame, rules))
     latest_from = _apply_time(labels, frame.moment, rules)
     _purge(labels, frame.keys)
     assignment = Assignment(labels=labels, is_kept_whole=is_whole, latest_from=latest_from)
@@ -94,7 +90,11 @@ def assert_disjoint(assignment: Assignment, frame: TrainingFrame) -> None:
     }
     for column in frame.keys.columns:
         values = {name: {*frame.keys[column][side].dropna()} for name, side in sides.items()}
-        for left, right in ((TRAIN, CALIBRATION), (TRAIN, "evaluation"), (CALIBRATION, "evaluation")):
+        for left, right in (
+            (TRAIN, CALIBRATION),
+            (TRAIN, "evaluation"),
+            (CALIBRATION, "evaluation"),
+        ):
             shared = values[left] & values[right]
             if shared:
                 raise LeakageError(
@@ -149,17 +149,27 @@ def _hash(seed: str, purpose: str, value: object) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def _units(frame: TrainingFrame, seen: np.ndarray) -> tuple[np.ndarray, bool]:
-    """A name for the unit of each seen row: linked keys together, unless that links everybody."""
-    keys = frame.keys.iloc[seen]
-    if keys.shape[1] == 0:
-        return frame.ids[seen], True
-    labels = _components(keys)
-    names = pd.Series(frame.ids[seen]).groupby(labels).transform("min").to_numpy(dtype=object)
-    if np.bincount(labels).max() <= LARGEST_UNIT * len(seen):
-        return names, True
-    first = keys.iloc[:, 0]
-    return first.where(first.notna(), pd.Series(frame.ids[seen], index=first.index)).to_numpy(), False
+def _held_out(frame: TrainingFrame, rules: Splits) -> np.ndarray:
+    if frame.unseen is None or rules.unseen is None:
+        return np.zeros(len(frame), dtype=bool)
+    return unseen_rows(frame.unseen, rules.unseen.share, rules.seed)
+
+
+def _units(frame: TrainingFrame) -> tuple[np.ndarray, bool]:
+    """A name for the unit of each row: linked keys together, unless that links everybody.
+
+    Where it does (households that share employers that share households), the key with the
+    largest groups decides, and the purge takes out what the other keys still tie together.
+    """
+    if frame.keys.shape[1] == 0:
+        return frame.ids, True
+    labels = _components(frame.keys)
+    if np.bincount(labels).max() <= LARGEST_UNIT * len(frame):
+        names = pd.Series(frame.ids).groupby(labels).transform("min")
+        return names.to_numpy(dtype=object), True
+    coarsest = min(frame.keys.columns, key=lambda name: frame.keys[name].nunique())
+    key = frame.keys[coarsest]
+    return key.where(key.notna(), pd.Series(frame.ids, index=key.index)).to_numpy(), False
 
 
 def _components(keys: pd.DataFrame) -> np.ndarray:
@@ -179,16 +189,35 @@ def _components(keys: pd.DataFrame) -> np.ndarray:
     return connected_components(graph, directed=False)[1][: len(keys)]
 
 
-def _by_unit(units: np.ndarray, rules: Splits, rows: int) -> np.ndarray:
+def _by_unit(units: np.ndarray, rules: Splits, held_out: np.ndarray) -> np.ndarray:
+    """A label for each row: its unit's part, corrected for the places that are kept unseen.
+
+    A unit that lies wholly in held-out places is unseen. One that lies in both (an employer with
+    workers in many districts) keeps its part where it was seen; its held-out rows judge the model
+    if the unit does, and are purged if it trains.
+    """
+    outside = pd.Series(~held_out).groupby(units).transform("any").to_numpy()
+    labels = np.full(len(units), UNSEEN, dtype=object)
+    labels[outside] = _placed(units[outside], rules)
+    crossing = outside & held_out
+    labels[crossing & (labels == TEST)] = UNSEEN
+    labels[crossing & np.isin(labels, (TRAIN, CALIBRATION))] = PURGED
+    return labels
+
+
+def _placed(units: np.ndarray, rules: Splits) -> np.ndarray:
     """Fill the test part, then calibration, then training, unit by unit in hash order."""
     counts = pd.Series(units).value_counts()
     ordered = sorted(counts.index, key=lambda unit: _hash(rules.seed, "unit", unit))
-    room = {TEST: rules.test_share * rows, CALIBRATION: rules.calibration_share * rows}
+    room = {
+        TEST: rules.test_share * len(units),
+        CALIBRATION: rules.calibration_share * len(units),
+    }
     placed = {}
     for unit in ordered:
         size = int(counts[unit])
-        # A unit may overshoot a part by half of what is left, no more: else it would empty training.
-        name = next((part for part in room if size <= max(room[part] * 1.5, 0)), TRAIN)
+        # A unit may overshoot a part by half of what is left, no more: it would empty training.
+        name = next((part for part in room if size <= room[part] * 1.5), TRAIN)
         placed[unit] = name
         if name in room:
             room[name] -= size

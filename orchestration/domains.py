@@ -74,9 +74,9 @@ class Domain:
     owner: str
 
     @property
-    def tag(self) -> str:
-        """The dbt tag and Dagster group of the domain."""
-        return self.name
+    def dbt_tag(self) -> str:
+        """The tag of the domain's dbt models."""
+        return f"domain:{self.name}"
 
 
 WAGES = Domain(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orchestration.files import replacing, sha256_of_file
@@ -53,14 +54,33 @@ class Lake:
         Raises:
             FileNotFoundError: The dataset has not been built.
         """
-        folder = self.folder(dataset)
-        files = self.parts(dataset) or sorted(folder.glob(EMPTY_PART))
-        if not files:
-            raise FileNotFoundError(
-                f"lake/{dataset}: expected Parquet files; found none. Run `tracient run` first."
-            )
         selected = list(columns) if columns else None
-        return pa.concat_tables([pq.ParquetFile(path).read(selected) for path in files])
+        return pa.concat_tables(
+            [pq.ParquetFile(path).read(selected) for path in self.files(dataset)]
+        )
+
+    def read_without_blobs(self, dataset: str) -> pa.Table:
+        """Return a dataset with every binary value emptied: null stays null.
+
+        Contracts ask of a blob only whether it is there; half a gigabyte of ledger values need
+        not be in memory for that.
+        """
+        return pa.concat_tables(
+            [_without_blobs(pq.ParquetFile(path).read()) for path in self.files(dataset)]
+        )
+
+    def files(self, dataset: str) -> list[Path]:
+        """Return what to read of a dataset: its parts, or the empty one where there is none.
+
+        Raises:
+            FileNotFoundError: The dataset has not been built.
+        """
+        folder = self.folder(dataset)
+        if found := self.parts(dataset) or sorted(folder.glob(EMPTY_PART)):
+            return found
+        raise FileNotFoundError(
+            f"lake/{dataset}: expected Parquet files; found none. Run `tracient run` first."
+        )
 
     def fingerprint(self, dataset: str) -> str:
         """Return a digest that changes whenever the dataset's content does."""
@@ -113,6 +133,14 @@ def _is_part(path: Path) -> bool:
     return (
         not path.name.startswith(".") and path.name != EMPTY_PART and ".retained" not in path.parts
     )
+
+
+def _without_blobs(table: pa.Table) -> pa.Table:
+    for number, field in enumerate(table.schema):
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            empty = pc.if_else(pc.is_null(table[number]), None, pa.scalar(b"", field.type))
+            table = table.set_column(number, field, empty)
+    return table
 
 
 def export_tables(

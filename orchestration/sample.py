@@ -33,6 +33,11 @@ class SampleSize:
     seed: int = 2024
 
 
+def is_sample(home: Home) -> bool:
+    """Return whether a home's data is the simulated sample: cards and releases must say so."""
+    return (home.state / "truth").exists()
+
+
 def simulate_domain(name: str, out: Path, size: SampleSize, progress: Any = None) -> Any:
     """Write one network's export, feeds and truth below ``out`` and return its summary."""
     if name == "wages":

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_contracts import failing_rows
+from data_contracts.rules import failing_rows
 from orchestration.catalog import arrow_schema_of, contract_of, feed_tables
 from orchestration.feeds import eledger, epcis, fabric, tabular
 from orchestration.feeds.common import FeedError, Reading
@@ -78,19 +78,20 @@ def source_of(kind: str) -> Source:
 def _open_fabric(
     paths: Sequence[Path], names: Mapping[Path, str], heads: Sequence[Mapping[str, Any]]
 ) -> Reading:
-    return fabric.read_channel(paths, source_names=names, expected_heads=heads)
+    return fabric.read_channel(paths, source_names=names, expected_head=heads)
 
 
 def _open_eledger(
     paths: Sequence[Path], names: Mapping[Path, str], heads: Sequence[Mapping[str, Any]]
 ) -> Reading:
-    return eledger.read_export(paths, source_names=names, expected_heads=heads)
+    cited = [names[path] for path in paths]
+    return eledger.read_exports(paths, source_names=cited, expected_heads=heads)
 
 
 def _open_epcis(
     paths: Sequence[Path], names: Mapping[Path, str], _: Sequence[Mapping[str, Any]]
 ) -> Reading:
-    return epcis.read_documents(paths, source_names=names)
+    return epcis.read_documents(paths, source_names=[names[path] for path in paths])
 
 
 def _open_feed(
@@ -100,4 +101,5 @@ def _open_feed(
 
 
 def _broken_rows(dataset: str, table: pa.Table) -> Mapping[str, pa.Array]:
-    return failing_rows(contract_of(dataset), table)
+    masks = failing_rows(contract_of(dataset), table.to_pandas())
+    return {rule: pa.array(mask) for rule, mask in masks.items() if mask.any()}

@@ -23,7 +23,7 @@ class TracientTranslator(DagsterDbtTranslator):
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         """Return the domain; tables that every domain reads are in ``policy``."""
         domain = _domain_of(dbt_resource_props)
-        return domain.tag if domain else "policy"
+        return domain.name if domain else "policy"
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
         """Return the domain's team."""
@@ -38,4 +38,4 @@ class TracientTranslator(DagsterDbtTranslator):
 
 
 def _domain_of(properties: Mapping[str, Any]) -> Any:
-    return next((d for d in DOMAINS if d.tag in properties.get("tags", [])), None)
+    return next((d for d in DOMAINS if d.dbt_tag in properties.get("tags", [])), None)

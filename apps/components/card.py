@@ -44,7 +44,7 @@ def card(page: Page, figure: Figure) -> None:
     say = page.say
     with st.container(key=f"card-{figure.figure_id}"):
         st.html(
-            f'<div class="figure" id="{figure.figure_id}"><h3>{escape(figure.title)}</h3>'
+            f'<div class="figure" id="{figure.figure_id}"><h2>{escape(figure.title)}</h2>'
             f'<p class="subtitle">{escape(figure.subtitle)}</p>{figure.picture}'
             f'<p class="sure">{escape(figure.certainty)}</p>{_withheld(figure, say)}'
             f"{_footer(figure, say)}</div>"
@@ -69,17 +69,21 @@ def _withheld(figure: Figure, say: Translator) -> str:
     if not reasons:
         return ""
     listed = "; ".join(
-        f"{grouped(count)}: {say.code('reasons', reason)}" for reason, count in reasons.most_common()
+        f"{grouped(count)}: {say.code('reasons', reason)}"
+        for reason, count in reasons.most_common()
     )
     text = say(
-        "card.withheld", count=grouped(sum(reasons.values())), total=grouped(len(figure.rows))
+        "card.withheld",
+        count=grouped(sum(reasons.values())),
+        total=grouped(len(figure.rows)),
+        listed=listed,
     )
-    return f'<p class="held"><i class="swatch withheld"></i>{escape(text)} {escape(listed)}.</p>'
+    return f'<p class="held"><i class="swatch withheld"></i>{escape(text)}</p>'
 
 
 def _footer(figure: Figure, say: Translator) -> str:
     release = figure.release
-    snapshots = ", ".join(item[:13] for item in release.snapshot_ids[:2]) or "–"
+    snapshots = ", ".join(release.snapshot_ids[:1]) or "–"
     items = [
         (say("card.released"), day_text(release.created_at, say.language)),
         (say("card.release"), release.release_id),
@@ -121,8 +125,9 @@ def _receipt(page: Page, figure: Figure) -> None:
     ]
     items = "".join(f"<li>{escape(text)}</li>" for text in checks)
     st.html(
-        f'<div class="receipt"><h4>{escape(say("receipt.checked"))}</h4><ul class="checks">{items}</ul>'
-        f'<h4>{escape(say("receipt.not_proven"))}</h4><p>{escape(say("receipt.limits"))}</p></div>'
+        f'<div class="receipt"><h3>{escape(say("receipt.checked"))}</h3>'
+        f'<ul class="checks">{items}</ul>'
+        f"<h3>{escape(say('receipt.not_proven'))}</h3><p>{escape(say('receipt.limits'))}</p></div>"
     )
     proof_button(page, figure.release, figure.figure_id)
 
@@ -141,9 +146,8 @@ def proof_button(page: Page, release: Release, key: str) -> None:
 
 def _data(page: Page, figure: Figure) -> None:
     say, table = page.say, figure.table
-    st.html(
-        f'<p class="panel-note">{escape(say("card.data_note", licence=str(figure.release.manifest.get("licence", ""))))}</p>'
-    )
+    note = say("card.data_note", licence=str(figure.release.manifest.get("licence", "")))
+    st.html(f'<p class="panel-note">{escape(note)}</p>')
     stem = f"{figure.release.release_id}.{table.name}"
     with st.container(horizontal=True):
         st.download_button(
@@ -185,6 +189,8 @@ def _twin_row(names: Sequence[str], cell: Cell, say: Translator, has_interval: b
     )
     if cell.value is None:
         span = 2 if has_interval else 1
-        return f'<tr>{labels}<td class="none" colspan="{span}">{escape(cell.sentence(say))}</td></tr>'
+        return (
+            f'<tr>{labels}<td class="none" colspan="{span}">{escape(cell.sentence(say))}</td></tr>'
+        )
     interval = f'<td class="n">{escape(cell.range)}</td>' if has_interval else ""
     return f'<tr>{labels}<td class="n">{escape(cell.text)}</td>{interval}</tr>'

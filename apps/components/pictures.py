@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from apps.components.tiles import TILES
+from apps.components.tiles import TILES, Tile
 from apps.text.catalogue import Translator
 from apps.text.numbers import range_text, value_text
 
@@ -121,7 +121,9 @@ class Scale:
         return [self.low + index * self.step for index in range(count + 1)]
 
 
-def scale_for(cells: Sequence[Cell], references: Sequence[Reference] = (), *, ticks: int = 4) -> Scale:
+def scale_for(
+    cells: Sequence[Cell], references: Sequence[Reference] = (), *, ticks: int = 4
+) -> Scale:
     """A scale that holds every interval and every reference line."""
     ends = [end for cell in cells if (pair := cell.interval) for end in pair]
     return Scale.over([*ends, *(reference.value for reference in references)], ticks=ticks)
@@ -154,35 +156,36 @@ def tile_map(
         selected: state code of the page's filter, outlined.
     """
     ends = breaks([cell.value for cell in cells.values() if cell.value is not None])
-    items = []
-    for code, tile in TILES.items():
-        style = f"grid-column:{tile.column};grid-row:{tile.row}"
-        name = tile.name(say.language)
-        side = " tip-left" if tile.column <= 3 else " tip-right" if tile.column >= 6 else ""
-        if code not in cells:
-            tip = escape(f"{name}: {say('map.not_covered')}", quote=True)
-            items.append(
-                f'<li style="{style}" class="tile outside{side}" data-tip="{tip}">'
-                f'<span aria-hidden="true">{tile.code}</span></li>'
-            )
-            continue
-        items.append(_tile(tile.code, name, cells[code], ends, say, links[code], style + "|" + side, code == selected))
-    listing = f'<ul class="tiles" aria-label="{escape(say("map.label"))}">{"".join(items)}</ul>'
+    items = [
+        _tile(tile, say, cells.get(code), ends, links.get(code, ""), code == selected)
+        for code, tile in TILES.items()
+    ]
+    label = escape(say("map.label"), quote=True)
+    listing = f'<ul class="tiles" aria-label="{label}">{"".join(items)}</ul>'
     return f'<div class="tilemap">{listing}{_legend(list(cells.values()), ends, say)}</div>'
 
 
 def _tile(
-    code: str, name: str, cell: Cell, ends: Sequence[float], say: Translator, link: str, place: str, is_selected: bool
+    tile: Tile,
+    say: Translator,
+    cell: Cell | None,
+    ends: Sequence[float],
+    link: str,
+    is_selected: bool,
 ) -> str:
-    style, _, side = place.partition("|")
+    name = tile.name(say.language)
+    place = f"grid-column:{tile.column};grid-row:{tile.row}"
+    side = "tip-left" if tile.column <= 3 else "tip-right" if tile.column >= 6 else ""
+    if cell is None:
+        tip = escape(f"{name}: {say('map.not_covered')}", quote=True)
+        return f'<li style="{place}" class="tile outside {side}" data-tip="{tip}">{tile.code}</li>'
     tip = escape(f"{name}: {cell.sentence(say)}", quote=True)
-    look = f"shade{shade(cell.value, ends)}" if cell.value is not None else "withheld"
-    figure = escape(cell.text) if cell.is_published else "…"
+    look = "withheld" if cell.value is None else f"shade{shade(cell.value, ends)}"
     chosen = ' aria-current="true"' if is_selected else ""
     return (
-        f'<li style="{style}" class="tile {look}{side}" data-tip="{tip}">'
+        f'<li style="{place}" class="tile {look} {side}" data-tip="{tip}">'
         f'<a href="{escape(link, quote=True)}" target="_self" aria-label="{tip}"{chosen}>'
-        f"<b>{code}</b><span>{figure}</span></a></li>"
+        f"<b>{tile.code}</b><span>{escape(cell.text) or '…'}</span></a></li>"
     )
 
 
@@ -190,11 +193,11 @@ def _legend(cells: Sequence[Cell], ends: Sequence[float], say: Translator) -> st
     published = [cell for cell in cells if cell.value is not None]
     parts = []
     if published:
-        low = min(cell.value for cell in published if cell.value is not None)
         measure = published[0].measure
+        low = min(cell.value or 0.0 for cell in published)
         for index, end in enumerate(ends):
             number = index + 1 if len(ends) > 1 else 3
-            text = range_text(measure, low, end).replace("₹", "₹")
+            text = f"{value_text(measure, low)}–{value_text(measure, end)}"
             parts.append(f'<li><i class="swatch shade{number}"></i>{escape(text)}</li>')
             low = end
     if any(not cell.is_published for cell in cells):
@@ -216,29 +219,27 @@ def dot_plot(
     """
     body = "".join(_panel(panel, scale, say, references) for panel in panels)
     many = " many" if len(panels) > 1 else ""
-    return f'<div class="dots{many}" style="--ticks:{len(scale.ticks()) - 1}">{body}</div>'
+    return f'<div class="dots{many}">{body}</div>'
 
 
 def _panel(panel: Panel, scale: Scale, say: Translator, references: Sequence[Reference]) -> str:
     measure = panel.rows[0].cell.measure if panel.rows else ""
-    title = f'<h4 class="panel-title">{escape(panel.title)}</h4>' if panel.title else ""
+    title = f'<h3 class="panel-title">{escape(panel.title)}</h3>' if panel.title else ""
     names = "".join(
-        f'<span class="ref-name {_side(scale.at(line.value))}" style="{_from(scale.at(line.value))}">'
-        f"{escape(line.label)}</span>"
+        f'<span class="ref-name" style="{_from(scale.at(line.value))}">{escape(line.label)}</span>'
         for line in references
     )
-    head = f'<div class="dot-row head"><span></span><div class="track">{names}</div><span></span></div>'
+    head = _frame_row("head", names) if references else ""
     rows = "".join(_dot_row(row, scale, say, references) for row in panel.rows)
     axis = "".join(
         f'<span style="left:{scale.at(tick):.2f}%">{escape(value_text(measure, tick))}</span>'
         for tick in _thinned(scale.ticks())
     )
-    foot = f'<div class="dot-row axis" aria-hidden="true"><span></span><div class="track">{axis}</div><span></span></div>'
-    return f'<div class="panel">{title}{head if references else ""}{rows}{foot}</div>'
+    return f'<div class="panel">{title}{head}{rows}{_frame_row("axis", axis)}</div>'
 
 
-def _side(position: float) -> str:
-    return "to-left" if position > 50 else "to-right"
+def _frame_row(kind: str, inner: str) -> str:
+    return f'<div class="dot-row {kind}"><span></span><div class="track">{inner}</div></div>'
 
 
 def _from(position: float) -> str:
@@ -257,17 +258,18 @@ def _dot_row(row: Row, scale: Scale, say: Translator, references: Sequence[Refer
     )
     tip = escape(f"{row.label}: {cell.sentence(say)}", quote=True)
     if cell.value is None:
-        reason = escape(say.code("reasons_short", cell.reason))
-        inner = f'<span class="withheld strip"><em>{reason}</em></span>'
-        number = f'<span class="num none">{escape(say("card.none"))}</span>'
-    else:
-        low, high = cell.interval or (cell.value, cell.value)
-        left, right = scale.at(low), scale.at(high)
-        inner = (
-            f'<i class="bar" style="left:{left:.2f}%;width:{right - left:.2f}%"></i>'
-            f'<i class="{row.mark}" style="left:{scale.at(cell.value):.2f}%"></i>'
+        reason = escape(say("card.strip", reason=say.code("reasons_short", cell.reason)))
+        return (
+            f'<div class="dot-row tip-right" data-tip="{tip}"><span class="name">{label}</span>'
+            f'<div class="withheld strip"><em>{reason}</em></div></div>'
         )
-        number = f'<span class="num">{escape(cell.text)}</span>'
+    low, high = cell.interval or (cell.value, cell.value)
+    left, right = scale.at(low), scale.at(high)
+    inner = (
+        f'<i class="bar" style="left:{left:.2f}%;width:{right - left:.2f}%"></i>'
+        f'<i class="{row.mark}" style="left:{scale.at(cell.value):.2f}%"></i>'
+    )
+    number = f'<span class="num">{escape(cell.text)}</span>'
     return (
         f'<div class="dot-row tip-right" data-tip="{tip}"><span class="name">{label}</span>'
         f'<div class="track">{lines}{inner}</div>{number}</div>'
@@ -291,7 +293,8 @@ def months(
     count = max(len(points), 1)
     measure = points[0][2].measure if points else ""
     grid = "".join(
-        f'<span class="y" style="bottom:{scale.at(tick):.2f}%">{escape(value_text(measure, tick))}</span>'
+        f'<span class="y" style="bottom:{scale.at(tick):.2f}%">'
+        f"{escape(value_text(measure, tick))}</span>"
         for tick in _thinned(scale.ticks())
     )
     names = "".join(
@@ -305,8 +308,8 @@ def months(
     )
     drawing = _line_drawing([cell for _, _, cell in points], scale, [values for _, values in steps])
     return (
-        f'<div class="months"><div class="plot">{grid}'
-        f'<img class="line" alt="" src="data:image/svg+xml;base64,{drawing}">{names}{columns}</div></div>'
+        f'<div class="months"><div class="plot">{grid}<img class="line" alt="" '
+        f'src="data:image/svg+xml;base64,{drawing}">{names}{columns}</div></div>'
     )
 
 
@@ -327,7 +330,9 @@ def _month(
     )
 
 
-def _line_drawing(cells: Sequence[Cell], scale: Scale, steps: Sequence[Sequence[float | None]]) -> str:
+def _line_drawing(
+    cells: Sequence[Cell], scale: Scale, steps: Sequence[Sequence[float | None]]
+) -> str:
     """Band, line and reference steps as a stretched SVG image, base64 (text stays outside it)."""
     count = max(len(cells), 1)
     parts = []
@@ -335,7 +340,9 @@ def _line_drawing(cells: Sequence[Cell], scale: Scale, steps: Sequence[Sequence[
         upper = [(_x(i, count), _y(scale, (cells[i].interval or (0, 0))[1])) for i in run]
         lower = [(_x(i, count), _y(scale, (cells[i].interval or (0, 0))[0])) for i in reversed(run)]
         middle = [(_x(i, count), _y(scale, cells[i].value or 0.0)) for i in run]
-        parts.append(f'<polygon points="{_points(upper + lower)}" fill="#0b5c73" fill-opacity=".18"/>')
+        parts.append(
+            f'<polygon points="{_points(upper + lower)}" fill="#0b5c73" fill-opacity=".18"/>'
+        )
         parts.append(
             f'<polyline points="{_points(middle)}" fill="none" stroke="#0b5c73" stroke-width="2" '
             'vector-effect="non-scaling-stroke"/>'
@@ -388,12 +395,13 @@ def matrix(
     ends = breaks(values)
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>{"".join(_square(cell, ends, say) for cell in cells)}</tr>'
+        f'<tr><th scope="row">{escape(name)}</th>'
+        f"{''.join(_square(cell, ends, say) for cell in cells)}</tr>"
         for name, cells in rows
     )
     return (
-        f'<div class="matrix"><table><thead><tr><th scope="col">{escape(corner)}</th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="matrix"><table><thead><tr><th scope="col">{escape(corner)}</th>{head}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div>"
     )
 
 

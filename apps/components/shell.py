@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from apps.components import filters
-from apps.data import DashboardProblem, Home, Release, home_path
+from apps.data import DashboardProblem, Home, Release, home_path, parse_time
 from apps.text.catalogue import DEFAULT_LANGUAGE, LANGUAGES, Translator
-from apps.text.numbers import day_text, grouped
+from apps.text.numbers import day_text
 
 Loaded = TypeVar("Loaded")
 
@@ -45,9 +45,7 @@ class Page:
         """
         entries = self.home.entries(domain)
         current = next((e for e in entries if e.get("is_current")), entries[0])
-        names = {
-            str(e["release_id"]): self._release_label(e, e is current) for e in entries
-        }
+        names = {str(e["release_id"]): self._release_label(e, e is current) for e in entries}
         chosen = filters.choice(
             st.sidebar,
             "release",
@@ -58,8 +56,8 @@ class Page:
         )
         return self.home.release(domain, chosen)
 
-    def _release_label(self, entry: object, is_current: bool) -> str:
-        created = datetime.fromisoformat(str(entry["created_at"]))  # type: ignore[index]
+    def _release_label(self, entry: Mapping[str, Any], is_current: bool) -> str:
+        created = parse_time(str(entry["created_at"]))
         label = day_text(created, self.say.language)
         return f"{label} · {self.say('shell.current')}" if is_current else label
 
@@ -136,9 +134,7 @@ for (const part of document.querySelectorAll('[data-testid="stMain"]')) {
 
 def _skeleton(say: Translator) -> str:
     bars = "".join(f'<div class="bone b{index}"></div>' for index in range(1, 6))
-    return (
-        f'<div class="skeleton" role="status"><p>{escape(say("states.loading"))}</p>{bars}</div>'
-    )
+    return f'<div class="skeleton" role="status"><p>{escape(say("states.loading"))}</p>{bars}</div>'
 
 
 def state(kind: str, title: str, body: str, say: Translator, extra: str = "") -> None:
@@ -212,8 +208,3 @@ def cannot_say(page: Page, text: str) -> None:
 def heading(text: str) -> None:
     """A heading between figures."""
     st.html(f'<h2 class="between">{escape(text)}</h2>')
-
-
-def count_text(number: int) -> str:
-    """A count as the page writes numbers."""
-    return grouped(number)

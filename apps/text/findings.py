@@ -88,6 +88,11 @@ def compare(first: tuple[float, float], second: tuple[float, float]) -> int:
     return -1 if first[1] < second[0] else 0
 
 
+def mid_sentence(text: str) -> str:
+    """The text with its first letter lowered, for a common noun inside a sentence."""
+    return text[:1].lower() + text[1:]
+
+
 def sentence_case(text: str) -> str:
     """The text with its first letter raised; Devanagari has no capitals and is left as it is."""
     return text[:1].upper() + text[1:]

@@ -10,8 +10,21 @@ import math
 from datetime import date, datetime
 
 _MONTHS = {
-    "en": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(),
-    "hi": "जनवरी फ़रवरी मार्च अप्रैल मई जून जुलाई अगस्त सितंबर अक्टूबर नवंबर दिसंबर".split(),
+    "en": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+    "hi": [
+        "जनवरी",
+        "फ़रवरी",
+        "मार्च",
+        "अप्रैल",
+        "मई",
+        "जून",
+        "जुलाई",
+        "अगस्त",
+        "सितंबर",
+        "अक्टूबर",
+        "नवंबर",
+        "दिसंबर",
+    ],
 }
 
 
@@ -37,7 +50,16 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{share * 100:.{decimals}f}%"
 
 
-def value_text(measure: str, value: float, lower: float | None = None, upper: float | None = None) -> str:
+def decimals_for(measure: str, lower: float | None, upper: float | None) -> int:
+    """One decimal for a share whose interval is narrower than one point, else none."""
+    if not measure.endswith("_share") or lower is None or upper is None:
+        return 0
+    return int(0 < upper - lower < 0.01)
+
+
+def value_text(
+    measure: str, value: float, lower: float | None = None, upper: float | None = None
+) -> str:
     """One value of a measure, its unit taken from the measure's name.
 
     A share gets one decimal only where its interval earns it (narrower than one point).
@@ -45,33 +67,28 @@ def value_text(measure: str, value: float, lower: float | None = None, upper: fl
     if measure.endswith("_paise"):
         return rupees(value)
     if measure.endswith("_share"):
-        narrow = lower is not None and upper is not None and (upper - lower) < 0.01
-        return percent(value, 1 if narrow and upper != lower else 0)
+        return percent(value, decimals_for(measure, lower, upper))
     return grouped(value)
 
 
 def range_text(measure: str, lower: float, upper: float) -> str:
     """An interval in the measure's unit: '41–45%', '₹402–₹418', '1,02,300–1,04,100'."""
-    low, high = _outward(measure, lower, upper)
-    if measure.endswith("_share"):
-        return f"{low}–{high}%"
-    sign = "₹" if measure.endswith("_paise") else ""
-    return f"{sign}{grouped(low)}–{sign}{grouped(high)}"
+    low, high = bounds_text(measure, lower, upper)
+    return f"{low.removesuffix('%')}–{high}"
 
 
 def bounds_text(measure: str, lower: float, upper: float) -> tuple[str, str]:
     """Both ends of an interval as separate texts, rounded outward so that no end is overstated."""
-    low, high = _outward(measure, lower, upper)
+    decimals = decimals_for(measure, lower, upper)
+    scale = 0.01 if measure.endswith("_paise") else 1.0
+    unit = 10.0 ** -(decimals + 2) if measure.endswith("_share") else 1.0
+    # A millionth of slack: 0.29 / 0.01 is 28.999999999999996, which is no reason to print 28.
+    low = math.floor(lower * scale / unit + 1e-6) * unit
+    high = math.ceil(upper * scale / unit - 1e-6) * unit
     if measure.endswith("_share"):
-        return f"{low}%", f"{high}%"
+        return percent(low, decimals), percent(high, decimals)
     sign = "₹" if measure.endswith("_paise") else ""
     return f"{sign}{grouped(low)}", f"{sign}{grouped(high)}"
-
-
-def _outward(measure: str, lower: float, upper: float) -> tuple[int, int]:
-    scale = 0.01 if measure.endswith("_paise") else 100 if measure.endswith("_share") else 1
-    # A millionth of slack: 0.29 * 100 is 28.999999999999996, which is no reason to print 28.
-    return math.floor(lower * scale + 1e-6), math.ceil(upper * scale - 1e-6)
 
 
 def month_text(moment: date | datetime, language: str) -> str:

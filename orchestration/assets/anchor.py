@@ -57,7 +57,7 @@ def build_raw_anchor(domain: Domain) -> dg.AssetsDefinition:
     @dg.asset(
         name=f"anchor_{domain.name}_raw",
         deps=list(domain.raw),
-        group_name=domain.tag,
+        group_name=domain.name,
         owners=[domain.owner],
         kinds={"merkle"},
         tags={"layer": "anchor"},
@@ -75,7 +75,7 @@ def build_curated_anchor(domain: Domain, tables: Sequence[str]) -> dg.AssetsDefi
     @dg.asset(
         name=f"anchor_{domain.name}_curated",
         deps=[f"anchor_{domain.name}_raw", *tables],
-        group_name=domain.tag,
+        group_name=domain.name,
         owners=[domain.owner],
         kinds={"merkle"},
         tags={"layer": "anchor"},

@@ -39,7 +39,7 @@ def build_curated(domain: Domain, manifest: Path) -> dg.AssetsDefinition:
 
     @dbt_assets(
         manifest=manifest,
-        select=f"tag:{domain.tag}",
+        select=f"tag:{domain.dbt_tag}",
         name=f"dbt_{domain.name}",
         dagster_dbt_translator=translator,
         pool=WAREHOUSE_POOL,

@@ -34,7 +34,7 @@ def build_ingest(domain: Domain) -> dg.AssetsDefinition:
     specs = [
         dg.AssetSpec(
             dataset,
-            group_name=domain.tag,
+            group_name=domain.name,
             owners=[domain.owner],
             description=contract_of(dataset).description,
             kinds={"parquet", domain.ledger if domain.ledger in dataset else "csv"},

@@ -17,6 +17,7 @@ from orchestration.lake import Lake
 from orchestration.memo import Memo, code_fingerprint, code_version, combine
 from orchestration.models import register, sign_card
 from orchestration.resources import HomeResource
+from orchestration.sample import is_sample
 
 
 def train_domain(home: Home, domain: Domain) -> Mapping[str, Any]:
@@ -71,6 +72,8 @@ def _train(home: Home, domain: Domain, snapshots: Mapping[str, Snapshot]) -> dic
                 }
                 for s in snapshots.values()
             ],
+            "is_verified": True,
+            "is_sample_data": is_sample(home),
             "code_version": code_version("ml"),
         },
         sign=sign_card(home),
@@ -116,7 +119,7 @@ def build_model(domain: Domain) -> list[dg.AssetsDefinition]:
     @dg.asset(
         name=f"model_{plan.model_id}",
         deps=[f"anchor_{domain.name}_curated", *tables],
-        group_name=domain.tag,
+        group_name=domain.name,
         owners=[domain.owner],
         kinds={"xgboost"},
         tags={"layer": "model"},
@@ -136,7 +139,7 @@ def build_model(domain: Domain) -> list[dg.AssetsDefinition]:
     @dg.asset(
         name=f"anchor_{domain.name}_model",
         deps=[model],
-        group_name=domain.tag,
+        group_name=domain.name,
         owners=[domain.owner],
         kinds={"merkle"},
         tags={"layer": "anchor"},

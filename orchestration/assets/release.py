@@ -7,15 +7,21 @@ from typing import Any
 
 import dagster as dg
 
-from ledger_anchor import Snapshot
+from ledger_anchor import Snapshot, SnapshotStore
 from orchestration.anchoring import commit_files, use
 from orchestration.assets.anchor import describe
 from orchestration.domains import Domain
-from orchestration.files import read_json
+from orchestration.files import read_json, sha256_of_file
 from orchestration.home import Home
 from orchestration.lake import Lake
-from orchestration.memo import Memo
-from orchestration.release import load_places, load_release_spec, publish_dp, publish_sdc
+from orchestration.memo import Memo, combine
+from orchestration.release import (
+    ReleaseResult,
+    load_places,
+    load_release_spec,
+    publish_dp,
+    publish_sdc,
+)
 from orchestration.resources import HomeResource
 
 
@@ -30,36 +36,39 @@ def release_domain(home: Home, domain: Domain) -> Mapping[str, Any]:
         BudgetError: A privacy budget would be passed; nothing is drawn.
     """
     plan = domain.release
-    snapshots = use(home, plan.tables, f"release of {domain.name}")
-    result = _publish(home, domain, snapshots)
+    store = SnapshotStore(home.root)
+    snapshots = [snapshot for table in plan.tables if (snapshot := store.current(table))]
+    fingerprint = combine([s.snapshot_id for s in snapshots] + [sha256_of_file(plan.spec)])
+    memo = Memo(home)
+    known = memo.outcome(f"release-{domain.name}", fingerprint)
+    if known and (home.root / known["path"] / "manifest.json").exists():
+        return {**known, "is_new": False}
+    used = use(home, plan.tables, f"release of {domain.name}")
+    result = _publish(home, domain, used)
     outcome = {
         "release_id": result.release_id,
         "path": str(result.folder.relative_to(home.root)),
-        "upstream": [snapshot.snapshot_id for snapshot in snapshots],
+        "upstream": [snapshot.snapshot_id for snapshot in used],
         "tables": summary_of(result.manifest),
     }
-    Memo(home).record(f"release-{domain.name}", result.release_id, outcome)
+    memo.record(f"release-{domain.name}", fingerprint, outcome)
     return {**outcome, "is_new": result.is_new}
 
 
-def _publish(home: Home, domain: Domain, snapshots: Sequence[Snapshot]) -> Any:
+def _publish(home: Home, domain: Domain, snapshots: Sequence[Snapshot]) -> ReleaseResult:
     plan, lake = domain.release, Lake(home)
     spec = load_release_spec(plan.spec)
     frames = {table: lake.read(table) for table in plan.tables}
-    cited = [
-        {"dataset": s.dataset, "snapshot_id": s.snapshot_id, "rows": s.rows} for s in snapshots
-    ]
-    places = load_places()
-    if plan.kind == "dp":
-        return publish_dp(
-            spec,
-            frames,
-            snapshots=cited,
-            places=places,
-            home_released=home.released,
-            budget_ledger_path=home.budget_ledger,
-        )
-    return publish_sdc(spec, frames, snapshots=cited, places=places, home_released=home.released)
+    if plan.kind == "sdc":
+        return publish_sdc(spec, frames, snapshots=snapshots, home_released=home.released)
+    return publish_dp(
+        spec,
+        frames,
+        places=load_places(),
+        snapshots=snapshots,
+        home_released=home.released,
+        budget_ledger_path=home.budget_ledger,
+    )
 
 
 def summary_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -74,7 +83,7 @@ def build_release(domain: Domain) -> list[dg.AssetsDefinition]:
     @dg.asset(
         name=f"release_{domain.name}",
         deps=[*anchors, *(t for t in domain.release.tables if not t.startswith("ml_"))],
-        group_name=domain.tag,
+        group_name=domain.name,
         owners=[domain.owner],
         kinds={"opendp" if domain.release.kind == "dp" else "parquet"},
         tags={"layer": "release"},
@@ -95,7 +104,7 @@ def build_release(domain: Domain) -> list[dg.AssetsDefinition]:
     @dg.asset(
         name=f"anchor_{domain.name}_release",
         deps=[release],
-        group_name=domain.tag,
+        group_name=domain.name,
         owners=[domain.owner],
         kinds={"merkle"},
         tags={"layer": "anchor"},

@@ -73,6 +73,7 @@ class LedgerState:
         caps: Cap by (population, year).
         reservations: Request by reservation id (the entry's hash).
         measurements: SHA-256 of the noisy values by reservation id.
+        measured_at: Index of the measure entry by reservation id.
         publications: Publish entry by release key.
     """
 
@@ -82,6 +83,7 @@ class LedgerState:
     caps: dict[tuple[str, int], CapEntry] = field(default_factory=dict)
     reservations: dict[str, Request] = field(default_factory=dict)
     measurements: dict[str, str] = field(default_factory=dict)
+    measured_at: dict[str, int] = field(default_factory=dict)
     publications: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def spent(self, population: str, year: int, purpose: str | None = None) -> Fraction:
@@ -368,6 +370,7 @@ def _apply_measure(state: LedgerState, entry: dict[str, Any], where: str) -> Non
     if reservation in state.measurements:
         raise _broken(where, "one draw per reservation", "a second one")
     state.measurements[reservation] = entry["sha256"]
+    state.measured_at[reservation] = state.entries
 
 
 def _apply_publish(state: LedgerState, entry: dict[str, Any], where: str) -> None:

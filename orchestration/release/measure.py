@@ -39,6 +39,7 @@ WORKER_MONTH_COLUMNS = (
 )
 EVALUATION_COLUMNS = ("worker_id_hash", "split", "sex", "social_category", "y_true", "y_pred")
 PLACE_COLUMNS = ("state_code", "state_iso", "state_name", "district_code", "district_name")
+HINDI_NAMES = ("state_name_hi", "district_name_hi")
 
 # Classes of an assessment count, in this order: below the notified rate, not below, not assessed.
 BELOW, NOT_BELOW, UNASSESSED = 0, 1, 2
@@ -122,22 +123,21 @@ def as_pandas(frames: Mapping[str, Frame], name: str, columns: Sequence[str]) ->
     return frame.loc[:, list(columns)]
 
 
-def places_frame(frames: Mapping[str, Frame]) -> pd.DataFrame:
+def places_frame(places: Frame) -> pd.DataFrame:
     """The key table of places, checked: one row per district, sorted by codes.
 
     Raises:
-        InputError: If it is missing, empty, or names a district twice.
+        InputError: If a column is missing, it is empty, or it names a district twice.
     """
-    places = as_pandas(frames, PLACES, PLACE_COLUMNS)
-    extra = [c for c in ("state_name_hi", "district_name_hi") if c in _columns(frames[PLACES])]
-    places = as_pandas(frames, PLACES, (*PLACE_COLUMNS, *extra)) if extra else places
-    codes = places[["state_code", "district_code"]]
-    if places.empty or codes.isna().any(axis=None) or codes.duplicated().any():
+    hindi = [name for name in HINDI_NAMES if name in _columns(places)]
+    frame = as_pandas({PLACES: places}, PLACES, (*PLACE_COLUMNS, *hindi))
+    codes = frame[["state_code", "district_code"]]
+    if frame.empty or codes.isna().any(axis=None) or codes.duplicated().any():
         raise _unfit(
             PLACES, "one row per district with its codes", "none, a missing code or a repeated one"
         )
-    places = places.astype({"state_code": int, "district_code": int})
-    return places.sort_values(["state_code", "district_code"], ignore_index=True)
+    frame = frame.astype({"state_code": int, "district_code": int})
+    return frame.sort_values(["state_code", "district_code"], ignore_index=True)
 
 
 def layout_of(places: pd.DataFrame, groups: Sequence[str]) -> Layout:

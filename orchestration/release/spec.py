@@ -377,7 +377,7 @@ def sha256_of(value: object) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def load_specification(
+def load_release_spec(
     source: str | Path, disclosure: str | Path = SPECS / "disclosure.yaml"
 ) -> Specification:
     """Load a release specification and the safety numbers it runs under.

@@ -121,9 +121,9 @@ def wage_table(
     where = [i for i, node in enumerate(layout.nodes) if _is_wanted(node, table, is_grouped)]
     nodes = [layout.nodes[i] for i in where]
     periods = _periods(release, table.period_type)
-    by_period = [_figures(estimates, where, months, release) for months in periods.values()]
+    by_period = [period_figures(estimates, where, months, release) for months in periods.values()]
     cells = [
-        Cell(node, period, {name: node.group or "" for name in table.dimensions})
+        Cell(node, period, dict.fromkeys(table.dimensions, node.group or ""))
         for period in periods
         for node in nodes
     ]
@@ -210,9 +210,20 @@ def _periods(release: DpSpecification, period_type: str) -> dict[str, list[int]]
     return periods
 
 
-def _figures(
+def period_figures(
     estimates: MonthEstimates, where: list[int], months: list[int], release: DpSpecification
 ) -> dict[str, Figures]:
+    """Figures of one period, before anything is decided about them.
+
+    Args:
+        estimates: Of every node and month.
+        where: Indices of the nodes.
+        months: Indices of the period's months.
+        release: Bounds.
+
+    Returns:
+        By measure id; arrays of one figure per node.
+    """
     # Months are independent draws: variances add over them, and over the three classes.
     n = len(months)
     counts = estimates.counts[where][:, months].sum(axis=1)

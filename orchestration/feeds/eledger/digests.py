@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from ledger_anchor import tree_root
+from ledger_anchor.tree import tree_root
 
 _TX_DOMAIN = "eledger-tx/v1"
 _BLOCK_DOMAIN = "eledger-block/v1"

@@ -71,13 +71,18 @@ class ChainIndex:
     def __len__(self) -> int:
         return sum(len(heights) for heights in self._shards.values())
 
-    def add(self, header: Header) -> None:
-        """Add a header; a second copy of the same block is counted and left out."""
+    def add(self, header: Header) -> bool:
+        """Add a header, unless it is a second copy of a block: that is counted and left out.
+
+        Returns:
+            Whether it was added.
+        """
         candidates = self._shards[header.shard_key].setdefault(header.height, [])
         if any(candidate.fingerprint == header.fingerprint for candidate in candidates):
             self.repeated += 1
-        else:
-            candidates.append(header)
+            return False
+        candidates.append(header)
+        return True
 
     def shards(self) -> Mapping[ShardKey, list[int]]:
         """Return the heights of each shard, shards and heights in order."""

@@ -27,6 +27,9 @@ TRANSACTIONS_TABLE = "raw_eledger__transactions"
 EPCIS_TYPE = "EPCIS_EVENT"
 # One group of tables holds about this many transactions (some 30 MB of payload).
 TRANSACTIONS_PER_GROUP = 20_000
+# Blocks of the first so many bytes stay in memory between the passes: parsing them again would
+# take a third of the time, and a larger export must still fit.
+KEPT_BYTES = 64 * 2**20
 
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 BLOCKS_SCHEMA = pa.schema(
@@ -92,12 +95,16 @@ def read_exports(
         source_names: Names under which the files are cited, in the same order; by default their
             file names.
         expected_heads: Heads recorded earlier, each ``{"chain", "shard", "height", "hash"}``. The
-            export must hold each such block unchanged, or go on directly behind it.
+            export must hold each such block unchanged, or go on directly behind it. All blocks
+            are verified; only those above the head of their shard are put into tables.
 
     Returns:
         A reading whose tables are ``raw_eledger__blocks``, ``raw_eledger__transactions`` and
         ``raw_epcis__events``. Iterating it raises FeedError at a file that is no E-Ledger export
         at all, and OSError at one that cannot be opened.
+
+    Raises:
+        ValueError: If an expected head is not one.
     """
     names = list(source_names) if source_names is not None else [name_of(path) for path in paths]
     return EledgerReading(list(zip(paths, names, strict=True)), expected_heads)
@@ -116,7 +123,7 @@ class EledgerReading:
         self, sources: Sequence[tuple[Path, str]], expected_heads: Sequence[Mapping[str, Any]]
     ) -> None:
         self._sources = sources
-        self._expected = {(str(head["chain"]), int(head["shard"])): head for head in expected_heads}
+        self._expected = _by_shard(expected_heads)
         self.nodes: NodeDirectory | None = None
         self._reset()
 
@@ -126,7 +133,9 @@ class EledgerReading:
         self._errors = checks.ReportedErrors()
         self._index = ChainIndex()
         self._block_sources: list[tuple[Path, str]] = []
-        self._seen: dict[bytes, tuple[int, int]] = {}
+        self._seen: dict[bytes, tuple[int, int, int]] = {}
+        self._kept: dict[tuple[int, int], Block] = {}
+        self._room = KEPT_BYTES
         self._group = _Group()
 
     def __iter__(self) -> Iterator[Mapping[str, pa.Table]]:
@@ -135,7 +144,10 @@ class EledgerReading:
             self._find(path, name)
         with ExitStack() as stack:
             files = [stack.enter_context(path.open("rb")) for path, _ in self._block_sources]
-            for key, heights in self._index.shards().items():
+            shards = self._index.shards()
+            for key in sorted(set(self._expected) - set(shards)):
+                self.report.notes.append(f"Shard {key[1]} has no block in this export.")
+            for key, heights in shards.items():
                 yield from self._read_shard(key, heights, files)
         if self._group.blocks:
             yield self._group.take_tables()
@@ -171,7 +183,9 @@ class EledgerReading:
                 Rejection(name, place, "eledger.block", f"{place}: {error}", span.body)
             )
             return
-        self._index.add(header_of(block, number, span))
+        if self._index.add(header_of(block, number, span)) and len(span.body) <= self._room:
+            self._room -= len(span.body)
+            self._kept[number, span.start] = block
 
     def _read_shard(
         self, key: ShardKey, heights: Sequence[int], files: Sequence[BinaryIO]
@@ -225,56 +239,68 @@ class EledgerReading:
         self.rejections.append(Rejection(name, f"line {other.number}", "eledger.fork", words, body))
 
     def _read_block(self, header: Header, before: Header | None, files: Sequence[BinaryIO]) -> None:
-        span = source.Span(header.number, header.start, _body(header, files))
-        block = _parse(span)
-        expected = self._expected.get(header.shard_key)
-        follows = expected is not None and int(expected["height"]) + 1 == header.height
-        link = checks.check_link(header, before, expected if follows else None, self._errors)
+        block = self._kept.pop((header.source, header.start), None)
+        if block is None:
+            block = _parse(source.Span(header.number, header.start, _body(header, files)))
+        recorded = self._expected.get(header.shard_key)
+        height = -1 if recorded is None else int(recorded["height"])
+        follows = recorded if header.height == height + 1 else None
+        link = checks.check_link(header, before, follows, self._errors)
         verdict = checks.verify_block(block)
         self._count(block, verdict)
-        self.report.blocks += 1
-        self.report.transactions += len(block.transactions)
+        first = [self._is_first(block, number) for number in range(len(block.transactions))]
+        # What lies below the head on record was put into tables by an earlier reading.
+        if header.height > height:
+            self._lay_out(block, header, verdict, link, first)
+
+    def _lay_out(
+        self,
+        block: Block,
+        header: Header,
+        verdict: checks.BlockVerdict,
+        link: bool | None,
+        first: Sequence[bool],
+    ) -> None:
         name = self._block_sources[header.source][1]
         self._group.blocks.append(_block_row(block, verdict, link, name, header.number))
         for number, entry in enumerate(block.transactions):
             is_ok = verdict.tx_ids_ok[number]
             self._group.transactions.append(_transaction_row(block, number, entry, is_ok))
-            self._read_payload(block, number, is_ok, header)
+            if entry.type == EPCIS_TYPE:
+                self._read_payload(block, number, is_ok, first[number], header)
 
     def _count(self, block: Block, verdict: checks.BlockVerdict) -> None:
         key = (block.chain, block.shard)
+        self.report.blocks += 1
+        self.report.transactions += len(block.transactions)
         for check in (checks.HASH, checks.MERKLE_ROOT, checks.COUNT):
             self._errors.cover(check)
         self._errors.cover(checks.TX_ID, len(block.transactions))
         for message in verdict.errors:
             self._errors.fail(message.split(" ", 1)[0], key, block.height, message)
 
-    def _read_payload(self, block: Block, number: int, is_ok: bool, header: Header) -> None:
-        entry = block.transactions[number]
-        is_first = self._is_first(block, number, entry)
-        if entry.type != EPCIS_TYPE:
-            return
+    def _read_payload(
+        self, block: Block, number: int, is_ok: bool, is_first: bool, header: Header
+    ) -> None:
         try:
             self._add_event(block, number, is_ok, is_first)
         except _RefusedPayloadError as error:
             position = f"line {header.number}, transaction {number}"
             name = self._block_sources[header.source][1]
             words = f"{position}: {error}"
-            body = entry.payload.encode()
+            body = block.transactions[number].payload.encode()
             self.rejections.append(Rejection(name, position, error.rule, words, body))
 
-    def _is_first(self, block: Block, number: int, entry: Transaction) -> bool:
+    def _is_first(self, block: Block, number: int) -> bool:
         self._errors.cover(checks.DUPLICATES)
-        place = (block.shard, block.height)
+        entry = block.transactions[number]
+        place = (block.shard, block.height, number)
         first = self._seen.setdefault(bytes.fromhex(entry.tx_id), place)
-        # Equal places mean either this very transaction or a repetition within its own block.
-        is_first = first == place and not any(
-            other.tx_id == entry.tx_id for other in block.transactions[:number]
-        )
-        if not is_first:
-            words = f"duplicate txId in transaction {number}: first in {first[0]}/{first[1]}"
-            self._errors.fail(checks.DUPLICATES, (block.chain, block.shard), block.height, words)
-        return is_first
+        if first == place:
+            return True
+        words = f"duplicate txId in transaction {number}: first in {first[0]}/{first[1]}"
+        self._errors.fail(checks.DUPLICATES, (block.chain, block.shard), block.height, words)
+        return False
 
     def _add_event(self, block: Block, number: int, is_ok: bool, is_first: bool) -> None:
         entry = block.transactions[number]
@@ -312,6 +338,14 @@ class EledgerReading:
         if self.nodes is not None:
             words = f"{len(self.nodes.nodes)} nodes and {len(self.nodes.submitters)} submitters"
             report.notes.append(f"Node list of {self.nodes.chain}: {words}.")
+
+
+def _by_shard(heads: Sequence[Mapping[str, Any]]) -> dict[ShardKey, Mapping[str, Any]]:
+    for head in heads:
+        missing = {"chain", "shard", "height", "hash"} - set(head)
+        if missing:
+            raise ValueError(f"expected a head with chain, shard, height, hash; no {missing}")
+    return {(str(head["chain"]), int(head["shard"])): head for head in heads}
 
 
 class _RefusedPayloadError(ValueError):

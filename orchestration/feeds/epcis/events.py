@@ -169,10 +169,8 @@ def _found_at(path: Sequence[str | int], value: object) -> str:
 
 
 def _found(name: str, value: object) -> str:
-    is_term = name in _QUOTABLE and isinstance(value, str) and value.isascii()
-    if is_term and len(value) <= _QUOTED_LENGTH:
-        return repr(value)
-    return kind_of(value)
+    is_quotable = name in _QUOTABLE and isinstance(value, str) and value.isascii()
+    return repr(value) if is_quotable and len(str(value)) <= _QUOTED_LENGTH else kind_of(value)
 
 
 def kind_of(value: object) -> str:
@@ -219,9 +217,8 @@ class EventRows:
             BadEventError: If the event is not a valid EPCIS 2.0 event; nothing was added.
         """
         faults = check_event(event)
-        if faults:
+        if faults or not isinstance(event, dict):
             raise BadEventError(faults)
-        assert isinstance(event, dict)  # noqa: S101 - check_event has just said so
         self._rows.append((event_key, source_kind, source_ref, *_columns_of(event)))
 
     def take_table(self) -> pa.Table:

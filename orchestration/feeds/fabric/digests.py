@@ -55,35 +55,43 @@ class BlockUpdates:
     """
 
     def __init__(self) -> None:
-        self._public: dict[str, dict[bytes, bytes]] = {}
-        self._hashed: dict[str, dict[str, dict[bytes, bytes]]] = {}
+        self._entries: dict[str, dict[str, dict[bytes, bytes]]] = {}
 
-    def put(self, namespace: str, key: bytes, value: bytes | None, version: bytes) -> None:
-        """Note a public write; ``value`` is None for a delete, ``version`` is from ``version_of``."""
-        self._public.setdefault(namespace, {})[key] = _entry(key, value, version)
-
-    def put_hashed(
+    def put(
         self,
         namespace: str,
-        collection: str,
-        key_hash: bytes,
-        value_hash: bytes | None,
+        collection: str | None,
+        keys: Iterable[bytes],
+        values: Iterable[bytes | None],
         version: bytes,
     ) -> None:
-        """Note a private write by its hashes; ``value_hash`` is None for a delete or a purge."""
-        collections = self._hashed.setdefault(namespace, {})
-        collections.setdefault(collection, {})[key_hash] = _entry(key_hash, value_hash, version)
+        """Note the writes of one transaction to one namespace or private collection.
+
+        Args:
+            namespace: The chaincode's namespace.
+            collection: The private collection, whose keys and values are hashes; None for public
+                state.
+            keys: The keys.
+            values: Their values; None deletes.
+            version: From ``version_of``.
+        """
+        entries = self._entries.setdefault(namespace, {}).setdefault(collection or "", {})
+        for key, value in zip(keys, values, strict=True):
+            named = b"\x1a" + encode_varint(len(key)) + key
+            if value:
+                entries[key] = named + b"\x2a" + encode_varint(len(value)) + value + version
+            else:
+                entries[key] = named + (_DELETED if value is None else b"") + version
 
     def encode(self) -> bytes:
         """Return the serialized ``Updates`` message in the peer's order."""
         pieces: list[bytes] = []
-        for namespace in sorted((self._public.keys() | self._hashed.keys()) - {""}):
+        for namespace in sorted(self._entries.keys() - {""}):
             head = bytes_field(1, namespace.encode())
-            head = _append(pieces, head, self._public.get(namespace, {}))
-            collections = self._hashed.get(namespace, {})
-            for collection in sorted(collections):
-                head += bytes_field(2, collection.encode())
-                head = _append(pieces, head, collections[collection])
+            # Public state has the empty name and so comes first.
+            for collection, entries in sorted(self._entries[namespace].items()):
+                head += bytes_field(2, collection.encode()) if collection else b""
+                head = _append(pieces, head, entries)
         return b"".join(pieces)
 
 
@@ -108,15 +116,6 @@ def _append(pieces: list[bytes], head: bytes, entries: dict[bytes, bytes]) -> by
         pieces.append(b"\x0a" + encode_varint(len(entry)) + entry)
         head = b""
     return head
-
-
-def _entry(key: bytes, value: bytes | None, version: bytes) -> bytes:
-    named = b"\x1a" + encode_varint(len(key)) + key
-    if value is None:
-        return named + _DELETED + version
-    if not value:
-        return named + version
-    return named + b"\x2a" + encode_varint(len(value)) + value + version
 
 
 def _order_preserving(number: int) -> bytes:

@@ -14,16 +14,22 @@ class WireError(ValueError):
     """Bytes that are not what their framing promises."""
 
 
-def encode_varint(value: int) -> bytes:
-    """Return ``value`` (0 to 2^64-1) as a base-128 varint."""
-    if value < 0x80:
-        return bytes((value,))
+def _encode_varint(value: int) -> bytes:
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+# Nearly every length and tag of a block is below 2^14: a table makes them one look-up.
+_SHORT = tuple(_encode_varint(value) for value in range(1 << 14))
+
+
+def encode_varint(value: int) -> bytes:
+    """Return ``value`` (0 to 2^64-1) as a base-128 varint."""
+    return _SHORT[value] if 0 <= value < 1 << 14 else _encode_varint(value)
 
 
 def bytes_field(number: int, payload: bytes) -> bytes:
@@ -81,9 +87,11 @@ class Cursor:
         self.position += length
         return self.buffer[start : self.position]
 
-    def read_list(self) -> list[bytes]:
-        """Return a count and that many length-prefixed byte strings."""
+    def read_list(self, limit: int) -> list[bytes]:
+        """Return a count, at most ``limit``, and that many length-prefixed byte strings."""
         count = self.read_varint()
+        if count > limit:
+            raise WireError(f"a count of {count} is more than the {limit} that are possible")
         if count > self.remaining:
             raise WireError(f"a count of {count} passes the end, {self.remaining} bytes are left")
         return [self.read_bytes() for _ in range(count)]

@@ -4,8 +4,8 @@ What belongs here: the network (who is in it, who endorses) and the path of one 
 client to block. What the transactions say does not: a ledger's own simulator (wages) hands them
 over as ``SimTransaction``. The parts are in ``simulate/fabric``.
 
-Everything that ``../shared/specs/fabric_export.md`` can verify holds: hashes, ids, commit hashes and
-every signature, with certificates issued by the MSP roots of the genesis block.
+Everything that ``../shared/specs/fabric_export.md`` can verify holds: hashes, ids, commit hashes
+and every signature, with certificates issued by the MSP roots of the genesis block.
 """
 
 from __future__ import annotations

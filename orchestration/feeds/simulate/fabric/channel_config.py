@@ -106,20 +106,19 @@ def _group(
     values: Mapping[str, bytes] | None = None,
     policies: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    wrapped_values = {
-        name: bytes_field(2, value) + text_field(3, "Admins")
-        for name, value in (values or {}).items()
-    }
-    wrapped_policies = {
-        name: bytes_field(2, policy) + text_field(3, "Admins")
-        for name, policy in (policies or {}).items()
-    }
     return (
         _map(2, groups or {})
-        + _map(3, wrapped_values)
-        + _map(4, wrapped_policies)
+        + _map(3, _with_mod_policy(values or {}))
+        + _map(4, _with_mod_policy(policies or {}))
         + text_field(5, "Admins")
     )
+
+
+def _with_mod_policy(entries: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return each value or policy as its ``ConfigValue`` or ``ConfigPolicy``."""
+    return {
+        name: bytes_field(2, entry) + text_field(3, "Admins") for name, entry in entries.items()
+    }
 
 
 def _map(number: int, entries: Mapping[str, bytes]) -> bytes:

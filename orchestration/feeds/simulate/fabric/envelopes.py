@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from orchestration.feeds.fabric.digests import proposal_hash, transaction_id
-from orchestration.feeds.fabric.wire import bytes_field, text_field, varint_field
+from orchestration.feeds.fabric.wire import bytes_field, encode_varint, text_field, varint_field
 from orchestration.feeds.simulate.fabric.identities import Identity
 
 CONFIG, ENDORSER_TRANSACTION = 1, 3
 _GOLANG = 1
+# Tags of KVRWSet.writes and of KVWrite.key and .value; KVWrite.is_delete with its value.
+_WRITE, _KEY, _VALUE, _DELETE = b"\x1a", b"\x0a", b"\x1a", b"\x10\x01"
 _OK = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -106,7 +108,7 @@ def namespace_results(
 
     Args:
         namespace: The chaincode's namespace.
-        reads: Keys read with the version (block, transaction) that was seen, None for an absent key.
+        reads: Keys read with the version (block, transaction) seen, None for an absent key.
         writes: Values by key; None deletes.
         private: Private writes by collection.
     """
@@ -125,9 +127,13 @@ def _read(key: bytes, version: tuple[int, int] | None) -> bytes:
 
 
 def _write(key: bytes, value: bytes | None) -> bytes:
-    if value is None:
-        return bytes_field(3, bytes_field(1, key) + varint_field(2, 1))
-    return bytes_field(3, bytes_field(1, key) + (bytes_field(3, value) if value else b""))
+    # Spelled out: a channel has hundreds of thousands of these.
+    entry = _KEY + encode_varint(len(key)) + key
+    if value:
+        entry += _VALUE + encode_varint(len(value)) + value
+    elif value is None:
+        entry += _DELETE
+    return _WRITE + encode_varint(len(entry)) + entry
 
 
 def _collection(name: str, writes: Sequence[HashedWrite]) -> bytes:

@@ -94,15 +94,14 @@ class Ledger:
         if validation_code != VALID:
             return
         for namespace, values in writes.items():
+            block.updates.put(namespace, None, values.keys(), values.values(), version)
             for key, value in values.items():
-                block.updates.put(namespace, key, value, version)
                 block.versions[_slot(namespace, key)] = None if value is None else height
         for namespace, collections in private.items():
             for collection, hashed in collections.items():
-                for each in hashed:
-                    block.updates.put_hashed(
-                        namespace, collection, each.key_hash, each.value_hash, version
-                    )
+                key_hashes = [each.key_hash for each in hashed]
+                value_hashes = [each.value_hash for each in hashed]
+                block.updates.put(namespace, collection, key_hashes, value_hashes, version)
 
     def cut(self) -> None:
         """Close the open block: chain it, sign it, commit it, write it."""

@@ -6,13 +6,14 @@ goes wrong: what was truly earned. Payment is in ``payroll``, mistakes are in ``
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 from numpy.random import Generator
 
 from orchestration.feeds.simulate.wages import levels
+from orchestration.feeds.simulate.wages.columns import Columns
 from orchestration.feeds.simulate.wages.world import World, stream
 
 SECOND_EMPLOYER_SHARE = 0.03
@@ -23,7 +24,7 @@ DRIFT_MONTHS = 4  # a worker's better and worse spells last about this long
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Columns):
     """True work as arrays of length W, ordered by month, employer and worker.
 
     ``month`` counts from 0; ``daily_paise`` is the day wage; ``earned_paise`` what was earned.
@@ -35,13 +36,6 @@ class Work:
     days: np.ndarray
     daily_paise: np.ndarray
     earned_paise: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.worker)
-
-    def take(self, rows: np.ndarray) -> Work:
-        """Return the chosen rows, in their order; ``rows`` are positions or a mask."""
-        return Work(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 def month_starts(start: date, months: int) -> np.ndarray:
@@ -126,7 +120,11 @@ def _migrate(rng: Generator, world: World, employer: np.ndarray) -> np.ndarray:
     chosen = rng.integers(0, len(levels.CIRCUITS), len(people.employer))
     employer = employer.copy()
     for number, circuit in enumerate(levels.CIRCUITS):
-        goes = people.is_migrant & (world.state_code == circuit.origin_state) & (chosen % 2 == number % 2)
+        goes = (
+            people.is_migrant
+            & (world.state_code == circuit.origin_state)
+            & (chosen % 2 == number % 2)
+        )
         to = np.isin(state_of_firm, circuit.destination_states)
         firms_there = np.flatnonzero(to & (firms.sector == levels.SECTOR_OF_NIC[circuit.nic]))
         movers = np.flatnonzero(goes)

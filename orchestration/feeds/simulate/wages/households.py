@@ -121,7 +121,7 @@ def _other_income(
 def _working_strength(world: World) -> np.ndarray:
     """Return how well each worker is placed to earn, around 0 with a spread of 1, shape (N,)."""
     people = world.workers
-    steadiness = (people.activity - 0.80) / 0.13
+    steadiness = (people.activity - 0.775) / 0.13
     schooling = 0.3 * (people.education - 1.6)
     return (0.7 * people.ability + steadiness + 0.5 * people.skill + schooling) / 1.5
 

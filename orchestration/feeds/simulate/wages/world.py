@@ -26,7 +26,11 @@ GHOST_SHARE_OF_DEATHS = 0.25
 DEATHS_PER_WORKER = 0.004
 OVER_80_PER_WORKER = 0.0003
 
+# Size classes by expected number of workers; whoever has fewer than two records each wage alone.
 SIZE_CLASSES = ("micro", "small", "medium", "large")
+SIZE_CLASS_BOUNDS = (5, 20, 80)
+SINGLE_RECORD_HEADCOUNT = 2
+_RESIDENCE_SHARES = np.array([0.76, 0.24])  # of workers: 0.8 of the states' urban shares
 # Share of rural households with own land by social category (background).
 _LAND_SHARE = np.array([0.5, 0.45, 0.3, 0.5])
 _ESHRAM_START = np.datetime64("2021-08-26", "D")  # facts/schemes.json
@@ -50,7 +54,8 @@ class Employers:
 
     ``pays_notified`` keep at least to the notified rate; ``rounds`` pay whole fifties of rupees;
     ``is_stale`` go on applying the rate of the financial year before; ``is_single`` record each
-    wage in a transaction of its own; ``attaches`` name the hash of a muster document.
+    wage in a transaction of its own; ``attaches`` name the hash of a muster document;
+    ``odds`` (E, 2) are the chances of a rural and an urban worker of the district to work there.
     """
 
     hash_hex: np.ndarray
@@ -58,12 +63,13 @@ class Employers:
     sector: np.ndarray
     size_class: np.ndarray
     wage_effect: np.ndarray
-    weight: np.ndarray
+    odds: np.ndarray
     pays_notified: np.ndarray
     rounds: np.ndarray
     is_stale: np.ndarray
     is_single: np.ndarray
     attaches: np.ndarray
+    cash_share: np.ndarray
     pay_day_offset: np.ndarray
     registered_on: np.ndarray
 
@@ -140,11 +146,25 @@ def hash_key(seed: int, purpose: str) -> bytes:
     return hashlib.sha256(f"tracient simulated wage network/{seed}/{purpose}".encode()).digest()
 
 
+class KeyedHash:
+    """HMAC-SHA-256 of numbers under one key of the simulator."""
+
+    def __init__(self, seed: int, purpose: str) -> None:
+        self._prefix = f"{purpose}:".encode()
+        # A copied state hashes twice as fast as a new one; there are a million to do.
+        self._state = hmac.new(hash_key(seed, purpose), self._prefix, "sha256")
+
+    def __call__(self, number: int) -> bytes:
+        """Return the 32 bytes of HMAC-SHA-256(key, "<purpose>:<number>")."""
+        state = self._state.copy()
+        state.update(b"%d" % number)
+        return state.digest()
+
+
 def keyed_hashes(seed: int, purpose: str, count: int) -> np.ndarray:
-    """Return HMAC-SHA-256 of the registration numbers 0..count-1, hex, as an S64 array."""
-    key = hash_key(seed, purpose)
-    digests = (hmac.digest(key, b"%s:%d" % (purpose.encode(), n), "sha256") for n in range(count))
-    return np.array([digest.hex().encode() for digest in digests], dtype="S64")
+    """Return the keyed hashes of the registration numbers 0..count-1, hex, as an S64 array."""
+    keyed = KeyedHash(seed, purpose)
+    return np.array([keyed(number).hex().encode() for number in range(count)], dtype="S64")
 
 
 def build_world(seed: int, workers: int, districts: Path, start: date, months: int) -> World:
@@ -174,38 +194,45 @@ def read_districts(path: Path) -> list[tuple[int, int]]:
     """Return (state_code, district_code) of every district of the file, in its order.
 
     Raises:
-        FeedError: The file is missing, has other columns, no rows, or a state without levels.
+        FeedError: The file is missing, has other columns, no rows, codes that are no whole
+            numbers, or a state without levels.
     """
-    what_to_do = "Pass the policy seed pilot_districts.csv or a file with the same columns."
+    rows = _read_rows(path)
+    try:
+        codes = [(int(row["state_code"]), int(row["district_code"])) for row in rows]
+    except (TypeError, ValueError):
+        raise _unusable(path, "LGD codes that are whole numbers", "another value") from None
+    unknown = sorted({state for state, _ in codes} - set(levels.STATES))
+    if unknown:
+        known = f"LGD states with levels: {sorted(levels.STATES)}"
+        raise _unusable(path, known, f"states {unknown}")
+    return codes
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             found = set(reader.fieldnames or ())
             rows = list(reader)
-    except OSError as error:
-        raise FeedError(
-            where=name_of(path),
-            expected="a readable CSV file of districts",
-            found=error.strerror or "an unreadable file",
-            what_to_do=what_to_do,
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        found_instead = getattr(error, "strerror", None) or "a file that is not UTF-8 text"
+        raise _unusable(path, "a readable CSV file of districts", found_instead) from error
     if not found >= _DISTRICT_COLUMNS or not rows:
-        raise FeedError(
-            where=name_of(path),
-            expected=f"rows with the columns {', '.join(sorted(_DISTRICT_COLUMNS))}",
-            found=f"{len(rows)} rows with {', '.join(sorted(found)) or 'no columns'}",
-            what_to_do=what_to_do,
-        )
-    codes = [(int(row["state_code"]), int(row["district_code"])) for row in rows]
-    unknown = sorted({state for state, _ in codes} - set(levels.STATES))
-    if unknown:
-        raise FeedError(
-            where=name_of(path),
-            expected=f"LGD states with levels: {sorted(levels.STATES)}",
-            found=f"states {unknown}",
-            what_to_do="Leave those states out, or add their sourced levels to the simulator.",
-        )
-    return codes
+        expected = f"rows with the columns {', '.join(sorted(_DISTRICT_COLUMNS))}"
+        columns = ", ".join(sorted(found)) or "no columns"
+        raise _unusable(path, expected, f"{len(rows)} rows with {columns}")
+    return rows
+
+
+def _unusable(path: Path, expected: str, found: str) -> FeedError:
+    return FeedError(
+        where=name_of(path),
+        expected=expected,
+        found=found,
+        what_to_do="Pass the policy seed pilot_districts.csv or a file of the same form; states "
+        "beyond it need sourced levels in the simulator first.",
+    )
 
 
 def _build_districts(seed: int, codes: list[tuple[int, int]], count: int) -> Districts:
@@ -239,35 +266,54 @@ def _build_employers(
     counts = np.maximum(3, np.rint(in_district / WORKERS_PER_EMPLOYER).astype(int))
     district = np.repeat(np.arange(len(counts)), counts)
     size = len(district)
-    share = np.array([0.76 * s.rural_share + 0.24 * s.urban_share for s in levels.SECTORS])
-    # Flatter than worker shares: small trades have more employers for each worker.
-    odds = share**0.55
-    sector = rng.choice(len(share), size, p=odds / odds.sum())
-    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    sector[first] = levels.PUBLIC_WORKS
-    sector[first + 1] = levels.FARMING
-    sector[first + 2] = levels.SECTOR_OF_NIC["97"]
-    weight = np.exp(rng.normal(0, 0.75, size))
-    is_micro = weight < np.quantile(weight, 0.12)
+    sector = _draw_sectors(rng, counts)
+    odds = _odds(rng, district, sector)
+    headcount = in_district[district] * (odds @ _RESIDENCE_SHARES)
     is_public = sector == levels.PUBLIC_WORKS
-    size_class = np.digitize(weight, np.quantile(weight, [0.12, 0.75, 0.96]))
     pays_notified = is_public | (rng.random(size) < places.compliance[district])
     days_before = rng.integers(20, 2200, size)
     return Employers(
         hash_hex=keyed_hashes(seed, "employer", size),
         district=district,
         sector=sector,
-        size_class=size_class,
+        size_class=np.digitize(headcount, SIZE_CLASS_BOUNDS),
         wage_effect=np.where(is_public, 1.0, np.exp(rng.normal(0, 0.11, size))),
-        weight=weight,
+        odds=odds,
         pays_notified=pays_notified,
         rounds=~is_public & (rng.random(size) < 0.05),
         is_stale=pays_notified & (rng.random(size) < 0.05),
-        is_single=is_micro & ~is_public,
+        is_single=headcount < SINGLE_RECORD_HEADCOUNT,
         attaches=is_public | (rng.random(size) < 0.04),
+        cash_share=np.where(is_public, 0.0, rng.beta(0.9, 3.0, size)),
         pay_day_offset=rng.integers(0, 7, size),
         registered_on=np.datetime64(start, "D") - days_before,
     )
+
+
+def _draw_sectors(rng: Generator, counts: np.ndarray) -> np.ndarray:
+    """Draw sectors; each district starts with public works, a farm and a domestic employer."""
+    share = np.array([[s.rural_share, s.urban_share] for s in levels.SECTORS]) @ _RESIDENCE_SHARES
+    # Flatter than worker shares: small trades have more employers for each worker.
+    odds = share**0.55
+    sector = rng.choice(len(share), counts.sum(), p=odds / odds.sum())
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    sector[first] = levels.PUBLIC_WORKS
+    sector[first + 1] = levels.FARMING
+    sector[first + 2] = levels.SECTOR_OF_NIC["97"]
+    return sector
+
+
+def _odds(rng: Generator, district: np.ndarray, sector: np.ndarray) -> np.ndarray:
+    """Return the chance of a worker of the district, rural and urban, to be employed by each.
+
+    Shape (E, 2): the sector's share, split over its employers of the district by their size.
+    """
+    weight = np.exp(rng.normal(0, 0.75, len(district)))
+    cell = district * len(levels.SECTORS) + sector
+    share = np.array([[s.rural_share, s.urban_share] for s in levels.SECTORS])[sector]
+    odds = share * (weight / np.bincount(cell, weight)[cell])[:, None]
+    totals = np.stack([np.bincount(district, odds[:, kind]) for kind in (0, 1)], axis=1)
+    return odds / totals[district]
 
 
 def _build_households(
@@ -350,7 +396,7 @@ def _build_workers(
         is_migrant=rng.random(size) < _migrant_share(places, district),
         is_disabled=rng.random(size) < 0.022,
         ability=rng.normal(0, 1, size),
-        activity=np.clip(rng.beta(6.1, 1.55, size), 0.15, 0.99),
+        activity=np.clip(rng.beta(6.0, 1.75, size), 0.15, 0.99),
         employer=_choose_employers(rng, employers, district, residence),
         registered_on=_ESHRAM_START + rng.integers(0, days_before, size),
         died_on=died_on,
@@ -415,14 +461,11 @@ def _choose_employers(
     rng: Generator, employers: Employers, district: np.ndarray, residence: np.ndarray
 ) -> np.ndarray:
     """Choose each worker's main employer in the home district, by sector share and size."""
-    shares = np.array([[s.rural_share, s.urban_share] for s in levels.SECTORS])
     chosen = np.empty(len(district), dtype=np.int64)
     for place in range(int(district.max()) + 1):
         here = np.flatnonzero(employers.district == place)
-        sectors = employers.sector[here]
-        in_sector = np.bincount(sectors, employers.weight[here], minlength=len(shares))
         for kind in (0, 1):
             people = np.flatnonzero((district == place) & (residence == kind))
-            odds = shares[sectors, kind] * employers.weight[here] / in_sector[sectors]
+            odds = employers.odds[here, kind]
             chosen[people] = rng.choice(here, len(people), p=odds / odds.sum())
     return chosen

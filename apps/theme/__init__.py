@@ -1,0 +1,1 @@
+"""The look: stylesheet, favicon and wordmark, all drawn by the project."""

@@ -1,0 +1,380 @@
+"""Who is paid below the notified wage? By state, district, month and sex."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from apps.components import card, cells, filters, pictures, shell
+from apps.components.pictures import Cell, Panel, Reference, Row
+from apps.data import Release, Table
+from apps.text.catalogue import Translator
+from apps.text.findings import compare, fraction_phrase, sentence_case, split_by_reference
+from apps.text.numbers import month_name, period_text
+
+SHARE = "below_notified_rate_share"
+MEAN = "mean_daily_wage_paise"
+COUNT = "worker_count"
+MEASURES = (SHARE, MEAN, COUNT)
+
+
+@dataclass(frozen=True)
+class Wages:
+    """What the view reads: one release and its three tables about wages."""
+
+    release: Release
+    places: cells.Places
+    quarters: Table
+    months: Table
+    sexes: Table
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The filters: measure, quarter and state ('all' or an LGD code)."""
+
+    measure: str
+    period: str
+    state: str
+
+    @property
+    def state_code(self) -> int | None:
+        """The chosen state's code, or None for the whole pilot."""
+        return None if self.state == cells.ALL else int(self.state)
+
+    @property
+    def area(self) -> dict[str, object]:
+        """Codes that select the chosen area's own row."""
+        if self.state_code is None:
+            return {"level": "nation"}
+        return {"level": "state", "state_code": self.state_code}
+
+
+def load(page: shell.Page) -> Wages:
+    """Read and check the release that the reader chose."""
+    release = page.release("wages")
+    return Wages(
+        release,
+        cells.Places(release.places(), page.say),
+        release.table("wages_district_quarter"),
+        release.table("wages_state_month"),
+        release.table("wages_sex_quarter"),
+    )
+
+
+def draw(page: shell.Page, wages: Wages) -> None:
+    """The answer, three key figures, then map, districts, months and sexes."""
+    shell.notices(page, wages.release)
+    top = st.container()
+    choice = _filters(page, wages)
+    with top:
+        _answer(page, wages, choice)
+    _map_card(page, wages, choice)
+    _district_card(page, wages, choice)
+    _month_card(page, wages, choice)
+    _sex_card(page, wages, choice)
+    shell.cannot_say(page, page.say.pick(wages.release.manifest.get("what_it_cannot_say")))
+
+
+def _filters(page: shell.Page, wages: Wages) -> Choice:
+    say, frame = page.say, wages.quarters.frame
+    codes = sorted(
+        cells.select(frame, level="state")["state_code"].dropna().astype(int).unique(),
+        key=wages.places.state,
+    )
+    times = cells.periods(frame)
+    with st.container(key="filters", horizontal=True, vertical_alignment="bottom"):
+        measure = filters.choice(
+            st, "measure", say("filters.measure"), MEASURES, SHARE, lambda c: say(f"measures.{c}")
+        )
+        period = filters.choice(
+            st,
+            "period",
+            say("filters.period"),
+            times,
+            times[0],
+            lambda c: period_text(c, say.language),
+        )
+        state = filters.choice(
+            st,
+            "state",
+            say("filters.state"),
+            [cells.ALL, *(str(code) for code in codes)],
+            cells.ALL,
+            lambda c: say("filters.all_states") if c == cells.ALL else wages.places.state(int(c)),
+        )
+        filters.reset(st, say("filters.reset"), ("measure", "period", "state"))
+    return Choice(measure, period, state)
+
+
+def _place(page: shell.Page, wages: Wages, choice: Choice) -> str:
+    code = choice.state_code
+    return page.say("wages.pilot") if code is None else wages.places.state(code)
+
+
+def _own(wages: Wages, choice: Choice, measure: str) -> Cell:
+    return cells.one(wages.quarters.frame, measure=measure, period=choice.period, **choice.area)
+
+
+def _answer(page: shell.Page, wages: Wages, choice: Choice) -> None:
+    say = page.say
+    place, time = _place(page, wages, choice), period_text(choice.period, say.language)
+    share = _own(wages, choice, SHARE)
+    if share.interval is None:
+        text = say("wages.lead_withheld", place=place, period=time)
+    else:
+        phrase = fraction_phrase(*share.interval, say)
+        text = say("wages.lead", place=place, period=time, fraction=phrase)
+    shell.lead(sentence_case(text))
+    items = []
+    for measure in (SHARE, MEAN, COUNT):
+        cell = _own(wages, choice, measure)
+        value = cell.text or say("card.none")
+        items.append((say(f"measures.{measure}"), value, card.certainty(cell, say)))
+    shell.key_figures(items)
+
+
+def _subtitle(page: shell.Page, wages: Wages, choice: Choice, what: str) -> str:
+    say = page.say
+    return say(
+        "wages.subtitle",
+        measure=say(f"measures_long.{choice.measure}"),
+        what=say(f"wages.by.{what}"),
+        place=_place(page, wages, choice),
+        period=period_text(choice.period, say.language),
+    )
+
+
+def _map_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
+    say = page.say
+    states = {
+        int(code): cell
+        for code, cell in cells.by(
+            wages.quarters.frame,
+            "state_code",
+            level="state",
+            measure=choice.measure,
+            period=choice.period,
+        ).items()
+    }
+    everywhere = Choice(choice.measure, choice.period, cells.ALL)
+    nation = _own(wages, everywhere, choice.measure)
+    links = {code: filters.address(state=str(code)) for code in states}
+    card.card(
+        page,
+        card.Figure(
+            figure_id="map",
+            title=_map_title(page, wages, states, nation),
+            subtitle=_subtitle(page, wages, everywhere, "state"),
+            picture=pictures.tile_map(states, say, links, choice.state_code),
+            certainty=f"{say('wages.pilot_prefix')} {card.certainty(nation, say)}",
+            names=[say("filters.state")],
+            rows=[([wages.places.state(code)], cell) for code, cell in _sorted(states)],
+            release=wages.release,
+            table=wages.quarters,
+        ),
+    )
+
+
+def _sorted(items: dict[int, Cell]) -> list[tuple[int, Cell]]:
+    """Largest first; what is not published comes last."""
+    return sorted(items.items(), key=lambda item: (item[1].value is None, -(item[1].value or 0.0)))
+
+
+def _map_title(page: shell.Page, wages: Wages, states: dict[int, Cell], nation: Cell) -> str:
+    say = page.say
+    if nation.interval is None:
+        return say("wages.map_title.withheld")
+    measure = nation.measure
+    if measure == COUNT:
+        shown = sum(cell.is_published for cell in states.values())
+        return say("wages.map_title.worker_count", count=nation.text, states=shown)
+    # For wages the worrying side is below the mean, for the share it is above.
+    side = -1 if measure == MEAN else 1
+    apart = [
+        code
+        for code, cell in _sorted(states)
+        if cell.interval and compare(cell.interval, nation.interval) == side
+    ]
+    if side < 0:
+        apart.reverse()
+    if not apart:
+        return say(f"wages.map_title.{measure}_none")
+    return say(f"wages.map_title.{measure}", places=wages.places.listed(apart))
+
+
+def _district_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
+    say = page.say
+    frame = cells.select(
+        wages.quarters.frame, level="district", measure=choice.measure, period=choice.period
+    )
+    if choice.state_code is not None:
+        frame = cells.select(frame, state_code=choice.state_code)
+    by_state = {
+        int(code): {int(key): cell for key, cell in cells.by(group, "district_code").items()}
+        for code, group in frame.groupby("state_code")
+    }
+    own = _own(wages, choice, choice.measure)
+    lines = []
+    if own.value is not None and choice.measure != COUNT:
+        lines = [Reference(f"{sentence_case(_place(page, wages, choice))}: {own.text}", own.value)]
+    flat = [cell for group in by_state.values() for cell in group.values()]
+    panels = [
+        Panel(
+            wages.places.state(code) if choice.state_code is None else "",
+            [Row(wages.places.district(key), cell) for key, cell in _sorted(by_state[code])],
+        )
+        for code in sorted(by_state, key=wages.places.state)
+    ]
+    rows = [
+        ([wages.places.district(key), wages.places.state(code)], cell)
+        for code in sorted(by_state, key=wages.places.state)
+        for key, cell in _sorted(by_state[code])
+    ]
+    card.card(
+        page,
+        card.Figure(
+            figure_id="districts",
+            title=_district_title(page, flat, own),
+            subtitle=_subtitle(page, wages, choice, "district"),
+            picture=pictures.dot_plot(panels, pictures.scale_for(flat, lines), say, lines),
+            certainty=say("wages.district_note"),
+            names=[say("filters.district"), say("filters.state")],
+            rows=rows,
+            release=wages.release,
+            table=wages.quarters,
+        ),
+    )
+
+
+def _district_title(page: shell.Page, districts: list[Cell], own: Cell) -> str:
+    say = page.say
+    shown = sum(cell.is_published for cell in districts)
+    if own.interval is None or own.measure == COUNT:
+        return say("wages.district_title.worker_count", shown=shown, total=len(districts))
+    split = split_by_reference([cell.interval for cell in districts], *own.interval)
+    return say(
+        f"wages.district_title.{own.measure}",
+        above=split.above,
+        below=split.below,
+        published=split.published,
+    )
+
+
+def _month_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
+    say, frame = page.say, wages.months.frame
+    series = cells.by(frame, "period", measure=choice.measure, **choice.area)
+    points = [
+        (month_name(period, say.language), period_text(period, say.language), cell)
+        for period, cell in sorted(series.items())
+    ]
+    steps = _notified(wages.release, choice, [period for period, _ in sorted(series.items())], say)
+    lines = [Reference(name, v) for name, values in steps for v in values if v is not None]
+    scale = pictures.scale_for([cell for _, _, cell in points], lines, ticks=4)
+    last = points[-1][2]
+    subtitle = say(
+        "wages.subtitle",
+        measure=say(f"measures_long.{choice.measure}"),
+        what=say("wages.by.month"),
+        place=_place(page, wages, choice),
+        period=f"{points[0][1]} – {points[-1][1]}",
+    )
+    card.card(
+        page,
+        card.Figure(
+            figure_id="months",
+            title=_month_title(page, points, choice.measure),
+            subtitle=subtitle,
+            picture=pictures.months(points, scale, say, steps),
+            certainty=f"{points[-1][1]}: {card.certainty(last, say)}",
+            names=[say("filters.month")],
+            rows=[([full], cell) for _, full, cell in points],
+            release=wages.release,
+            table=wages.months,
+        ),
+    )
+
+
+def _month_title(page: shell.Page, points: list[tuple[str, str, Cell]], measure: str) -> str:
+    say = page.say
+    shown = [(full, cell.interval) for _, full, cell in points if cell.interval]
+    if len(shown) < 2:
+        return say("wages.month_title.withheld")
+    (start, first), (end, last) = shown[0], shown[-1]
+    peak, highest = max(shown, key=lambda item: item[1][0])
+    if compare(highest, first) > 0 and compare(highest, last) > 0:
+        return say(f"wages.month_title.{measure}.peak", peak=peak)
+    way = {1: "rose", -1: "fell", 0: "same"}[compare(last, first)]
+    return say(f"wages.month_title.{measure}.{way}", start=start, end=end)
+
+
+def _notified(
+    release: Release, choice: Choice, months: list[str], say: Translator
+) -> list[tuple[str, list[float | None]]]:
+    """The notified wage of the chosen state by month, where the release states it."""
+    lines = [
+        line
+        for line in release.manifest.get("reference_lines", [])
+        if line["measure"] == choice.measure and line.get("state_code") == choice.state_code
+    ]
+    if not lines or choice.state_code is None:
+        return []
+    values = [
+        next((float(x["value"]) for x in lines if x["from"][:7] <= m <= x["to"][:7]), None)
+        for m in months
+    ]
+    return [(say.pick(lines[-1]["label"]), values)]
+
+
+def _sex_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
+    say = page.say
+    sexes = cells.by(
+        wages.sexes.frame, "sex", measure=choice.measure, period=choice.period, **choice.area
+    )
+    # "unknown" and "other" are small; they stay in the table, withheld or not.
+    order = [code for code in ("female", "male", "other", "unknown") if code in sexes]
+    own = _own(wages, choice, choice.measure)
+    lines = []
+    if own.value is not None and choice.measure != COUNT:
+        lines = [Reference(f"{sentence_case(_place(page, wages, choice))}: {own.text}", own.value)]
+    rows = [Row(say.code("groups.sex", code), sexes[code]) for code in order]
+    scale = pictures.scale_for([row.cell for row in rows], lines)
+    card.card(
+        page,
+        card.Figure(
+            figure_id="sex",
+            title=_sex_title(page, sexes, choice.measure),
+            subtitle=_subtitle(page, wages, choice, "sex"),
+            picture=pictures.dot_plot([Panel("", rows)], scale, say, lines),
+            certainty=_sex_certainty(page, sexes),
+            names=[say("filters.sex")],
+            rows=[([row.label], row.cell) for row in rows],
+            release=wages.release,
+            table=wages.sexes,
+        ),
+    )
+
+
+def _sex_title(page: shell.Page, sexes: dict[str, Cell], measure: str) -> str:
+    women, men = sexes.get("female"), sexes.get("male")
+    if not (women and men and women.interval and men.interval):
+        return page.say("wages.sex_title.withheld")
+    way = {1: "more", -1: "less", 0: "same"}[compare(women.interval, men.interval)]
+    return page.say(
+        f"wages.sex_title.{measure}.{way}",
+        women=women.range or women.text,
+        men=men.range or men.text,
+    )
+
+
+def _sex_certainty(page: shell.Page, sexes: dict[str, Cell]) -> str:
+    parts = [
+        f"{page.say(f'groups.sex.{code}')}: {card.certainty(sexes[code], page.say)}"
+        for code in ("female", "male")
+        if code in sexes
+    ]
+    return " ".join(parts)
+
+
+shell.show("wages", load, draw)
