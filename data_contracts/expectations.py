@@ -136,7 +136,7 @@ def _column_expectation(rule: Rule) -> tuple[str, dict[str, Any]]:
     """Return name and arguments for a rule about one column's values."""
     stated = rule.arguments
     bounds = {"min_value": stated.get("minimum"), "max_value": stated.get("maximum")}
-    name, arguments = {
+    names: dict[str, tuple[str, dict[str, Any]]] = {
         "required": ("ExpectColumnValuesToNotBeNull", {}),
         "unique": ("ExpectColumnValuesToBeUnique", {}),
         "valid_values": (
@@ -146,7 +146,8 @@ def _column_expectation(rule: Rule) -> tuple[str, dict[str, Any]]:
         "pattern": ("ExpectColumnValuesToMatchRegex", {"regex": stated.get("pattern")}),
         "length": ("ExpectColumnValueLengthsToBeBetween", bounds),
         "range": ("ExpectColumnValuesToBeBetween", bounds),
-    }[rule.kind]
+    }
+    name, arguments = names[rule.kind]
     return name, {"column": rule.columns[0], **arguments}
 
 

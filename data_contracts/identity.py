@@ -17,7 +17,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-
 # Multiplication in the dihedral group D5 and the permutation by position: J. Verhoeff, Error
 # Detecting Decimal Codes, Mathematical Centre Tracts 29, Amsterdam 1969.
 _TIMES = (
@@ -70,7 +69,6 @@ def verhoeff_is_valid(digits: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     Returns:
         Whether each number passes, shape (n,).
     """
-
     times, permute = np.array(_TIMES), np.array(_PERMUTE)
     state = np.zeros(len(digits), dtype=np.int64)
     for position in range(digits.shape[1]):
@@ -87,7 +85,6 @@ def holds_identity_number(texts: Any) -> npt.NDArray[np.bool_]:
     Returns:
         One flag for each text, False where it is missing, shape (n,).
     """
-
     column = pa.array(texts, from_pandas=True)
     found = np.zeros(len(column), dtype=bool)
     if not (

@@ -15,11 +15,7 @@ import pyarrow.compute as pc
 from data_contracts.contract import Contract, Rule
 from data_contracts.identity import holds_identity_number
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-    import pandas as pd
-
-    Mask = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 
 
 def failing_rows(contract: Contract, frame: pd.DataFrame) -> dict[str, Mask]:
@@ -45,7 +41,6 @@ def failing_rows(contract: Contract, frame: pd.DataFrame) -> dict[str, Mask]:
 
 def failing_mask(rule: Rule, frame: pd.DataFrame) -> Mask:
     """Return which rows of a table break one rule about rows, shape (rows,)."""
-
     if rule.kind == "unique":
         keyed = frame[list(rule.columns)]
         return np.asarray(keyed.duplicated(keep="first") & keyed.notna().all(axis=1))
@@ -60,7 +55,6 @@ def failing_mask(rule: Rule, frame: pd.DataFrame) -> Mask:
 
 def _column_mask(rule: Rule, series: pd.Series) -> Mask:
     """Return which values of one column break a rule."""
-
     if rule.kind == "no_identity_number":
         return holds_identity_number(series)
     is_missing = np.asarray(series.isna())
@@ -71,7 +65,6 @@ def _column_mask(rule: Rule, series: pd.Series) -> Mask:
 
 def _is_good(rule: Rule, series: pd.Series) -> Mask:
     """Return which values satisfy a rule about single values; missing ones may go either way."""
-
     arguments = rule.arguments
     if rule.kind == "valid_values":
         return np.asarray(series.isin(arguments["values"]))

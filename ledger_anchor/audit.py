@@ -20,12 +20,12 @@ from ledger_anchor.errors import (
     DataMissingError,
     Difference,
     LogMissingError,
+    NoteError,
     SnapshotError,
 )
 from ledger_anchor.files import read_bytes
 from ledger_anchor.log import LogReader
 from ledger_anchor.manifest import FILE_SET
-from ledger_anchor.errors import NoteError
 from ledger_anchor.records import Part, Record, Snapshot
 from ledger_anchor.snapshots import (
     SnapshotStore,
@@ -303,9 +303,7 @@ def reverify(store: SnapshotStore, snapshot_id: str) -> None:
         raise DataMismatchError(found.differences, found.total)
 
 
-def _audit_snapshot(
-    store: SnapshotStore, snapshot: Snapshot, *, is_newest: bool
-) -> SnapshotAudit:
+def _audit_snapshot(store: SnapshotStore, snapshot: Snapshot, *, is_newest: bool) -> SnapshotAudit:
     problems: tuple[Problem, ...] = ()
     try:
         found = _check_data(store, snapshot, is_newest=is_newest)
@@ -359,8 +357,8 @@ def _find_parts(
     if all(in_place) and all(_is_as_kept(store, part) for part in record.parts):
         return record.parts
     raise _NotRetainedError(
-        f"the data of snapshot {snapshot.snapshot_id} of {snapshot.dataset} is not retained: it was "
-        "replaced by newer data and nothing was built from it"
+        f"the data of snapshot {snapshot.snapshot_id} of {snapshot.dataset} is not retained: it "
+        "was replaced by newer data and nothing was built from it"
     )
 
 

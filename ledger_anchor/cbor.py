@@ -11,9 +11,10 @@ from __future__ import annotations
 import datetime as dt
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from ledger_anchor.errors import CborError
 
@@ -145,7 +146,7 @@ def _encode_decimal(value: Decimal) -> bytes:
     return encode_decimal(-unscaled if sign else unscaled, -exponent)
 
 
-_ENCODERS = (
+_ENCODERS: tuple[tuple[Any, Callable[[Any], bytes]], ...] = (
     (int, encode_int),
     (float, encode_float),
     (str, encode_text),

@@ -7,7 +7,7 @@ What does not: hashing (``rows``, ``fast``). pyarrow is imported only when a tab
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def plain_array(array: Any, field_: Field) -> Any:
 
 def cbor_values(array: Any, field_: Field) -> list[bytes]:
     """CBOR of every value of a plain array, null included: the slow and obvious way."""
-    encoders = {
+    encoders: dict[str, Callable[[Any], bytes]] = {
         "bool": lambda value: cbor.TRUE if value else cbor.FALSE,
         "int": cbor.encode_int,
         "float": cbor.encode_float,

@@ -148,7 +148,7 @@ def _name(
     snapshot: Snapshot, record: Record, source: TableSource, rows: RowRecord, found: _Attempt
 ) -> Iterator[Difference]:
     committed = len(rows.leaves) // HASH_SIZE
-    position_of = {rank: _NO_ROW for rank in found.rows[:_LISTED]}
+    position_of = dict.fromkeys(found.rows[:_LISTED], _NO_ROW)
     for position, rank in enumerate(found.ranks):
         if rank in position_of:
             position_of[rank] = position

@@ -11,7 +11,6 @@ value and a seventh of the speed.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from array import array
@@ -23,7 +22,7 @@ import numpy as np
 
 from ledger_anchor import cbor
 from ledger_anchor.columns import Field
-from ledger_anchor.rows import PREFIX_SIZE, SALT_SIZE, PlainEngine, SaltPlan
+from ledger_anchor.rows import PREFIX_SIZE, SALT_SIZE, SaltPlan
 from ledger_anchor.tree import HASH_SIZE, Tree
 
 # Kernel bodies run as machine code; numpy's stubs have no words for their scalars.
@@ -133,8 +132,10 @@ def _compress(s: Array, w: Array, v: Array) -> None:
 
 @_part_of_kernel
 def _swap(x: Any) -> Any:
-    high = np.uint32(np.uint32(x << np.uint32(24)) | np.uint32((x & np.uint32(0xFF00)) << np.uint32(8)))
-    low = np.uint32(np.uint32((x >> np.uint32(8)) & np.uint32(0xFF00)) | np.uint32(x >> np.uint32(24)))
+    """The four bytes in the other order."""
+    middle = np.uint32(0xFF00)
+    high = np.uint32(np.uint32(x << np.uint32(24)) | np.uint32((x & middle) << np.uint32(8)))
+    low = np.uint32(np.uint32((x >> np.uint32(8)) & middle) | np.uint32(x >> np.uint32(24)))
     return np.uint32(high | low)
 
 
@@ -228,29 +229,23 @@ def _salts(
                 out[4 * (start + lane) + i] = _swap(s[i, lane])
 
 
-@_part_of_kernel
-def _head_size(argument: Any) -> int:
+@_compiled
+def _head_width(argument: Any) -> int:
+    """Bytes after the first one of the head with this argument."""
     if argument < np.uint64(24):
-        return 1
+        return 0
     if argument < np.uint64(1 << 8):
-        return 2
+        return 1
     if argument < np.uint64(1 << 16):
-        return 3
-    return 5 if argument < np.uint64(1 << 32) else 9
+        return 2
+    return 4 if argument < np.uint64(1 << 32) else 8
 
 
-@_part_of_kernel
-def _put_head(out: Array, at: int, major: int, argument: Any) -> int:
-    size = _head_size(argument)
-    if size == 1:
-        out[at] = np.uint8((major << 5) | np.int64(argument))
-        return at + 1
-    info = 24 if size == 2 else 25 if size == 3 else 26 if size == 5 else 27
-    out[at] = np.uint8((major << 5) | info)
-    for i in range(size - 1):
-        shift = np.uint64(8 * (size - 2 - i))
-        out[at + 1 + i] = np.uint8((argument >> shift) & np.uint64(0xFF))
-    return at + size
+@_compiled
+def _head_lead(major: Any, argument: Any, width: int) -> Any:
+    """First byte of the head with this argument."""
+    info = 24 if width == 1 else 25 if width == 2 else 26 if width == 4 else 27
+    return (major << 5) | (np.int64(argument) if width == 0 else info)
 
 
 @_compiled
@@ -271,7 +266,7 @@ def _shorten(bits: Any) -> Any:
     full = fraction | np.uint64(1 << 52)
     for width in (2, 4):
         mantissa, least, most = (10, -14, 15) if width == 2 else (23, -126, 127)
-        lost = 52 - mantissa + max(0, least - power)
+        lost = 52 - mantissa + (least - power if power < least else 0)
         if power > most or lost > 52 or full & np.uint64((1 << lost) - 1):
             continue
         kept = full >> np.uint64(lost)
@@ -282,7 +277,7 @@ def _shorten(bits: Any) -> Any:
     return 8, bits
 
 
-@_part_of_kernel
+@_compiled
 def _magnitude(low: Any, high: Any) -> Any:
     """Major type and the two words of the argument of a 128-bit two's complement integer."""
     if high < 0:
@@ -309,74 +304,34 @@ def _sizes(
         if valid[row]:
             if kind == _KIND_STRING:
                 length = offsets[row + 1] - offsets[row]
-                size = _head_size(np.uint64(length)) + length
+                size = 1 + _head_width(np.uint64(length)) + length
             elif kind == _KIND_FLOAT:
                 size = 1 + _shorten(low[row])[0]
             elif kind == _KIND_INT:
                 _, word, top = _magnitude(low[row], high[row])
-                size = prefix.size + (_head_size(word) if top == 0 else 10 + _big_size(top))
+                size = 1 + _head_width(word) if top == 0 else 10 + _big_size(top)
+                size += prefix.size - 1
         sizes[row] += size
 
 
-@_part_of_kernel
-def _put_int(out: Array, at: int, low: Any, high: Any) -> int:
-    major, word, top = _magnitude(low, high)
-    if top == 0:
-        return _put_head(out, at, major, word)
-    size = _big_size(top)
-    out[at] = np.uint8(0xC2 + major)
-    out[at + 1] = np.uint8(0x40 + 8 + size)
-    at += 2
-    for i in range(size - 1, -1, -1):
-        out[at] = np.uint8((top >> np.uint64(8 * i)) & np.uint64(0xFF))
-        at += 1
-    for i in range(7, -1, -1):
-        out[at] = np.uint8((word >> np.uint64(8 * i)) & np.uint64(0xFF))
-        at += 1
-    return at
-
-
-@_part_of_kernel
-def _put_float(out: Array, at: int, bits: Any) -> int:
-    width, short = _shorten(bits)
-    out[at] = np.uint8(0xF9 if width == 2 else 0xFA if width == 4 else 0xFB)
-    for i in range(width):
-        out[at + 1 + i] = np.uint8((short >> np.uint64(8 * (width - 1 - i))) & np.uint64(0xFF))
-    return at + 1 + width
-
-
-@_part_of_kernel
-def _put_value(
-    kind: int,
-    prefix: Array,
-    low: Array,
-    high: Array,
-    offsets: Array,
-    blob: Array,
-    row: int,
-    out: Array,
-    at: int,
-) -> int:
-    """Write the CBOR of a value that is not null; returns the place after it."""
+@_compiled
+def _item(kind: int, major: Any, low: Any, high: Any) -> Any:
+    """First byte, number of argument bytes, argument, and the word above it, of a value."""
+    zero = np.uint64(0)
     if kind == _KIND_BOOL:
-        out[at] = np.uint8(0xF4 + low[row])
-        return at + 1
+        return 0xF4 + np.int64(low), 0, zero, zero
     if kind == _KIND_FLOAT:
-        return _put_float(out, at, low[row])
+        width, bits = _shorten(low)
+        return (0xF9 if width == 2 else 0xFA if width == 4 else 0xFB), width, bits, zero
+    top = zero
     if kind == _KIND_INT:
-        for i in range(prefix.size):
-            out[at + i] = prefix[i]
-        return _put_int(out, at + prefix.size, low[row], high[row])
-    start = offsets[row]
-    length = offsets[row + 1] - start
-    at = _put_head(out, at, np.int64(prefix[0]), np.uint64(length))
-    for i in range(length):
-        out[at + i] = blob[start + i]
-    return at + length
+        major, low, top = _magnitude(low, high)
+    width = 8 if top != 0 else _head_width(low)
+    return _head_lead(major, low, width), width, low, top
 
 
 @_compiled
-def _put_values(
+def _put_values(  # noqa: PLR0917 - numba takes arrays, not objects that hold them
     kind: int,
     prefix: Array,
     low: Array,
@@ -389,7 +344,12 @@ def _put_values(
     out: Array,
     position: Array,
 ) -> None:
-    """Write head and salt (if there are salts), value and tail; move the positions on."""
+    """Write [ and salt (if there are salts), value and tail; move the positions on.
+
+    All arrays are touched here and not in helpers: handing one on counts its references, which
+    costs more than the bytes of a value.
+    """
+    is_string = kind == _KIND_STRING
     for row in range(valid.size):
         at = position[row]
         if salts.size:
@@ -398,11 +358,33 @@ def _put_values(
             for i in range(SALT_SIZE):
                 out[at + 2 + i] = salts[row * SALT_SIZE + i]
             at += 2 + SALT_SIZE
+        lead, width, argument, top = 0xF6, 0, np.uint64(0), np.uint64(0)
         if valid[row]:
-            at = _put_value(kind, prefix, low, high, offsets, blob, row, out, at)
+            length = offsets[row + 1] - offsets[row] if is_string else 0
+            word = np.uint64(length) if is_string else low[row]
+            above = high[row] if kind == _KIND_INT else 0
+            lead, width, argument, top = _item(kind, np.int64(prefix[0]), word, above)
+            for i in range(prefix.size - 1):
+                out[at + i] = prefix[1 + i]
+            at += prefix.size - 1
+        if top != 0:
+            size = _big_size(top)
+            out[at] = np.uint8(0xC2 + (lead >> 5))
+            out[at + 1] = np.uint8(0x48 + size)
+            for i in range(size):
+                out[at + 2 + i] = np.uint8((top >> np.uint64(8 * (size - 1 - i))) & np.uint64(255))
+            at += 2 + size
         else:
-            out[at] = np.uint8(0xF6)
+            out[at] = np.uint8(lead)
             at += 1
+        for i in range(width):
+            shift = np.uint64(8 * (width - 1 - i))
+            out[at + i] = np.uint8((argument >> shift) & np.uint64(255))
+        at += width
+        if is_string and valid[row]:
+            for i in range(length):
+                out[at + i] = blob[offsets[row] + i]
+            at += length
         for i in range(tail.size):
             out[at + i] = tail[i]
         position[row] = at + tail.size
@@ -428,7 +410,7 @@ class _Column:
     def __init__(self, item: Field, values: Any) -> None:
         rows = len(values)
         self.kind = _KIND_INT
-        self.prefix = _bytes_array(b"")
+        self.prefix = _bytes_array(b"\0")  # major type of strings, then what stands before numbers
         self.low = np.zeros(1, np.uint64)
         self.high = np.zeros(1, np.int64)
         self.offsets = np.zeros(1, np.int64)
@@ -447,7 +429,7 @@ class _Column:
         elif item.kind == "decimal":
             words = _buffer(values, np.dtype([("low", np.uint64), ("high", np.int64)]))
             self.low, self.high = words["low"].copy(), words["high"].copy()
-            self.prefix = _bytes_array(cbor.decimal_prefix(item.scale))
+            self.prefix = _bytes_array(b"\0" + cbor.decimal_prefix(item.scale))
         else:
             self._take_integers(item, values)
 
@@ -457,7 +439,7 @@ class _Column:
         signed = self.low.view(np.int64)
         self.high = signed >> np.int64(63) if is_signed else np.zeros_like(signed)
         if item.kind == "date":
-            self.prefix = _bytes_array(cbor.head(6, 100))
+            self.prefix = _bytes_array(b"\0" + cbor.head(6, 100))
 
     def _take_strings(self, item: Field, values: Any) -> None:
         self.kind = _KIND_STRING

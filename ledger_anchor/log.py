@@ -62,9 +62,7 @@ class LogReader:
         """
         note = read_bytes(self.directory / CHECKPOINT)
         if note is None:
-            raise LogMissingError(
-                f"nothing is anchored yet: {self.directory} holds no checkpoint"
-            )
+            raise LogMissingError(f"nothing is anchored yet: {self.directory} holds no checkpoint")
         return note
 
     def checkpoint(self) -> Checkpoint:

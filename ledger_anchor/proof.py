@@ -18,7 +18,6 @@ from ledger_anchor import cbor
 from ledger_anchor.checkpoint import Checkpoint, parse_decimal
 from ledger_anchor.errors import CborError, ManifestError, NoteError, ProofError, ProofShapeError
 from ledger_anchor.manifest import (
-    FILE_SET,
     ROW_COMMIT,
     canonical_json,
     decode_manifest,
@@ -219,9 +218,7 @@ def verify_proof(data: bytes, verifier: VerifierKey, entry: bytes | None = None)
     checkpoint = Checkpoint.open(proof.checkpoint_note, verifier)
     extra = _read_extra(proof.extra)
     manifest, entry = _manifest_and_entry(extra, entry)
-    verify_inclusion(
-        leaf_hash(entry), proof.index, checkpoint.size, proof.path, checkpoint.root
-    )
+    verify_inclusion(leaf_hash(entry), proof.index, checkpoint.size, proof.path, checkpoint.root)
     row = extra.get("row")
     proven_row = None if row is None else _verify_row(manifest, row)
     return Proven(checkpoint, proof.index, manifest, proven_row)
@@ -257,11 +254,11 @@ def _manifest_and_entry(
 def _verify_row(manifest: Mapping[str, object], row: object) -> ProvenRow:
     try:
         number, path, cells = _parse_row(row)
-        names = [column["name"] for column in manifest["schema"]]  # type: ignore[index, attr-defined]
+        names = _column_names(manifest)
         rows, root = manifest["rows"], bytes.fromhex(str(manifest["root"]))
     except (KeyError, TypeError, ValueError, AttributeError, NoteError, CborError) as error:
         raise ProofError("the row inside the proof is malformed") from error
-    if manifest.get("commitment") not in {ROW_COMMIT, FILE_SET} or not isinstance(rows, int):
+    if manifest.get("commitment") != ROW_COMMIT or not isinstance(rows, int):
         raise ProofError("the manifest is of a commitment this version does not know")
     if [cell.name for cell in cells] != names:
         raise ProofError("the row's columns are not those of the manifest's schema")
@@ -269,6 +266,13 @@ def _verify_row(manifest: Mapping[str, object], row: object) -> ProvenRow:
     verify_inclusion(digest, number, rows, path, root)
     values = {cell.name: cbor.decode(cell.value_cbor) for cell in cells if cell.value_cbor}
     return ProvenRow(number, values, tuple(cell.name for cell in cells if not cell.is_open))
+
+
+def _column_names(manifest: Mapping[str, object]) -> list[object]:
+    schema = manifest["schema"]
+    if not isinstance(schema, list):
+        raise TypeError("a schema is a list of columns")
+    return [column["name"] for column in schema]
 
 
 def _parse_row(row: object) -> tuple[int, list[bytes], list[Cell]]:

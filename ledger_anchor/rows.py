@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import struct
 from array import array
 from collections import deque
@@ -77,14 +78,12 @@ class Engine(Protocol):
 class SaltPlan:
     """What salts are made of: the snapshot's 16 bytes and the keys in prepared form.
 
-    ``index_of`` gives the number of each row's key from the subject column (the last key belongs
-    to rows without a subject).
+    ``index_of`` gives the number of the key of each row of a batch.
     """
 
     snapshot: bytes
     prepared: Any = field(repr=False)
-    subject: Field | None
-    index_of: Callable[[Any, int], array[int]] = field(repr=False)
+    index_of: Callable[[Batch], array[int]] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ class PlainEngine:
         ranks = array("Q", bytes(8 * rows))
         for rank, position in enumerate(positions):
             ranks[position] = rank
-        pairs = zip(positions, positions[1:], strict=False)
+        pairs = itertools.pairwise(positions)
         duplicates = sum(keys[left] == keys[right] for left, right in pairs)
         return ranks, b"".join(keys[position][:8] for position in positions), duplicates
 
@@ -295,9 +294,7 @@ def _hash_batch(
 ) -> _Piece:
     columns = [(item, batch.columns[item.name]) for item in fields]
     here = ranks[batch.position : batch.position + batch.rows]
-    subjects = None if salts.subject is None else batch.columns[salts.subject.name]
-    key_index = salts.index_of(subjects, batch.rows)
-    digests = engine.cell_digests(salts, columns, here, key_index)
+    digests = engine.cell_digests(salts, columns, here, salts.index_of(batch))
     sums = engine.digest_sum(engine.keyed_rows(content_key, columns, batch.rows))
     leaves = engine.leaf_hashes(digests, len(columns))
     return _Piece(here, leaves, engine.prefixes(digests), sums)

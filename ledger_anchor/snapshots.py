@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ledger_anchor.columns import TableSource
+from ledger_anchor.columns import Batch, Field, TableSource
 from ledger_anchor.engine import choose_engine
 from ledger_anchor.errors import (
     DataMissingError,
@@ -249,9 +249,7 @@ class SnapshotStore:
         }
         for upstream in spec.upstream:
             self.pin(upstream, f"{spec.kind} {spec.dataset}")
-        record = Record(
-            _new_id(), (), None, "always", parts, root_folder=self._relative(spec.root)
-        )
+        record = Record(_new_id(), (), None, "always", parts, root_folder=self._relative(spec.root))
         with locked(self.vault.lock_path, self._lock_timeout):
             return self._append(spec, fields, record, None, None, Digests(content, content))
 
@@ -328,12 +326,12 @@ class SnapshotStore:
         snapshot = uuid.UUID(opening.snapshot_id).bytes
         if opening.subject_column is None:
             prepared = engine.prepare_keys([opening.key])
-            return SaltPlan(snapshot, prepared, None, lambda _values, n: array("Q", bytes(8 * n)))
+            return SaltPlan(snapshot, prepared, lambda batch: array("Q", bytes(8 * batch.rows)))
         subject = source.require([opening.subject_column], "the subject column")[0]
-        lookup = SubjectLookup.of(source, subject)
+        lookup = SubjectLookup(source, subject)
         keys = self.vault.subject_keys(opening.domain, lookup.subjects, create_missing=create)
         prepared = engine.prepare_keys([*keys, opening.key])
-        return SaltPlan(snapshot, prepared, subject, lookup.index_of)
+        return SaltPlan(snapshot, prepared, lookup.index_of)
 
     def opening(self, snapshot: Snapshot, record: Record) -> Opening:
         """What it takes to hash a snapshot again."""
@@ -418,8 +416,7 @@ class SnapshotStore:
         content = self._keyed(_CONTENT, [_identity(spec), hashed.content])
         digests = Digests(content, self._files_digest(spec, parts))
         parts = tuple(
-            replace(part, rows=rows)
-            for part, rows in zip(parts, source.part_rows, strict=True)
+            replace(part, rows=rows) for part, rows in zip(parts, source.part_rows, strict=True)
         )
         engine = self.engine(source.rows * len(source.fields))
         root = engine.tree(hashed.leaves).root()
@@ -490,7 +487,9 @@ class SnapshotStore:
     def _heal(self, writer: LogWriter) -> None:
         """Settle or forget snapshots whose commit was cut short."""
         for snapshot_id, entry in self.records.pending():
-            index = _find_entry(LogReader(writer.directory, writer.signer.verifier().format()), entry)
+            index = _find_entry(
+                LogReader(writer.directory, writer.signer.verifier().format()), entry
+            )
             if index is None:
                 self.records.forget_pending(snapshot_id)
             else:
@@ -531,35 +530,34 @@ _COMMON: dict[str, object] = {
 class SubjectLookup:
     """The distinct data subjects of a table, and the number of each row's subject."""
 
-    def __init__(self, values: Any) -> None:
-        self._values = values
-        self.subjects: list[str] = [_subject_text(value) for value in values.to_pylist()]
-
-    @classmethod
-    def of(cls, source: TableSource, subject: Any) -> SubjectLookup:
+    def __init__(self, source: TableSource, subject: Field) -> None:
         """Read the subject column of a table.
 
         Raises:
             TableError: if the column is neither text nor a number.
         """
-        import pyarrow as pa  # noqa: PLC0415 - only reading Parquet needs it
-
         if subject.kind not in {"text", "int"}:
             raise TableError(f"{source.dataset}: subject column {subject.name} is {subject.kind}")
-        seen = [batch.columns[subject.name].unique() for batch in source.batches([subject])]
-        if not seen:
-            return cls(pa.array([], pa.large_binary()))
-        return cls(pa.chunked_array(seen).unique().drop_null())
+        numbers: dict[object, int] = {}
+        self._rows = array("q")
+        for batch in source.batches([subject]):
+            self._rows.extend(_number(batch.columns[subject.name], numbers))
+        self.subjects: list[str] = [_subject_text(value) for value in numbers]
 
-    def index_of(self, values: Any, rows: int) -> array[int]:
+    def index_of(self, batch: Batch) -> array[int]:
         """Number of each row's subject; rows without one get the number of subjects."""
-        import pyarrow.compute as pc  # noqa: PLC0415 - only reading Parquet needs it
+        rows = self._rows[batch.position : batch.position + batch.rows]
+        return array("Q", [len(self.subjects) if n < 0 else n for n in rows])
 
-        numbers = pc.index_in(values, self._values).fill_null(len(self.subjects))
-        found = array("Q", numbers.cast("uint64").buffers()[1].to_pybytes()[: 8 * rows])
-        if len(found) != rows:
-            raise SnapshotError("a batch without the number of rows it says")
-        return found
+
+def _number(values: Any, numbers: dict[object, int]) -> array[int]:
+    """Number of each value, -1 for null; values that are new get the next number."""
+    import pyarrow as pa  # noqa: PLC0415 - only reading Parquet needs it
+
+    encoded = values.dictionary_encode()
+    known = [numbers.setdefault(value, len(numbers)) for value in encoded.dictionary.to_pylist()]
+    found = pa.array(known, pa.int64()).take(encoded.indices).fill_null(-1)
+    return array("q", found.buffers()[1].to_pybytes()[: 8 * len(found)])
 
 
 def _subject_text(value: object) -> str:
@@ -587,9 +585,7 @@ def _table_fields(spec: TableSpec, source: TableSource, root: bytes) -> dict[str
     }
 
 
-def describe_files(
-    dataset: str, files: Sequence[Path], root: Path
-) -> list[dict[str, object]]:
+def describe_files(dataset: str, files: Sequence[Path], root: Path) -> list[dict[str, object]]:
     """Path below the root, size and SHA-256 of each file, sorted by path.
 
     Raises:

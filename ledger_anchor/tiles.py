@@ -71,7 +71,7 @@ def decode_bundle(data: bytes, width: int, path: str) -> list[bytes]:
     Raises:
         LogCorruptError: naming the path, if it is truncated or holds another number.
     """
-    entries = []
+    entries: list[bytes] = []
     at = 0
     while at < len(data):
         length = int.from_bytes(data[at : at + 2], "big")

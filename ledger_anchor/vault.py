@@ -107,7 +107,11 @@ class Vault:
                     f"{self.folder / 'subjects.sqlite'}: they were erased, or the vault is not the "
                     "one these snapshots were made with"
                 )
-            fresh = ((domain, subject, secrets.token_bytes(KEY_SIZE)) for subject in missing)
+            drawn = secrets.token_bytes(KEY_SIZE * len(missing))
+            fresh = (
+                (domain, subject, drawn[KEY_SIZE * number : KEY_SIZE * (number + 1)])
+                for number, subject in enumerate(missing)
+            )
             database.executemany("INSERT INTO subject_keys VALUES (?, ?, ?)", fresh)
             return [bytes(row[0]) for row in database.execute(_WANTED, (domain,))]
 
@@ -119,8 +123,8 @@ CREATE TABLE IF NOT EXISTS subject_keys (
 ) WITHOUT ROWID;
 """
 _JOIN = "FROM wanted LEFT JOIN subject_keys AS k ON k.domain = ? AND k.subject = wanted.subject"
-_MISSING = f"SELECT wanted.subject {_JOIN} WHERE k.key IS NULL ORDER BY n"  # noqa: S608 - constants
-_WANTED = f"SELECT k.key {_JOIN} ORDER BY n"  # noqa: S608 - constants
+_MISSING = f"SELECT wanted.subject {_JOIN} WHERE k.key IS NULL ORDER BY 1"
+_WANTED = f"SELECT k.key {_JOIN} ORDER BY n"
 
 
 def derive(key: bytes, purpose: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ml.errors import DataError, LeakageError, ModelError, SpecError
     from ml.model import Model
-    from ml.pipeline import TrainingResult, train
+    from ml.pipeline import TrainingResult, score, train
     from ml.spec import ModelSpec, load_spec
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "SpecError",
     "TrainingResult",
     "load_spec",
+    "score",
     "train",
 ]
 
@@ -35,6 +36,7 @@ _HOMES = {
     "SpecError": "ml.errors",
     "TrainingResult": "ml.pipeline",
     "load_spec": "ml.spec",
+    "score": "ml.pipeline",
     "train": "ml.pipeline",
 }
 

@@ -81,21 +81,21 @@ def _summary(result: TrainingResult) -> dict[str, Any]:
         "card_sha256": result.card_sha256,
         "highest_status": result.highest_status,
         "is_new": result.is_new,
-        "auc": round(result.metrics["model"]["auc"].value, 4),
-        "gates": {gate.id: gate.status for gate in result.gates},
+        "auc": round(result.metrics["model"]["auc"]["value"], 4),
+        "gates": dict(result.gates),
     }
 
 
 def _words(result: TrainingResult) -> str:
-    auc = result.metrics["model"]["auc"]
+    value, lower, upper = result.metrics["model"]["auc"].values()
     lines = [
         f"{result.model_id} {result.version}",
         f"  model   {result.model_sha256}",
-        f"  ranking AUC {auc.value:.3f} ({auc.lower:.3f} to {auc.upper:.3f}) on rows it never saw",
+        f"  ranking AUC {value:.3f} ({lower:.3f} to {upper:.3f}) on rows it never saw",
         f"  may be  {result.highest_status}",
     ]
     marks = {"pass": "pass", "fail": "FAIL", "insufficient_evidence": "no evidence yet"}
-    lines += [f"  {marks[gate.status]:<16}{gate.title}" for gate in result.gates]
+    lines += [f"  {marks[gate.status]:<16}{gate.title}" for gate in result.findings]
     lines.append(f"  card    {result.folder / 'card.public.html'}")
     return "\n".join(lines)
 

@@ -119,7 +119,8 @@ def highest_status(gates: Sequence[Gate]) -> Literal["candidate", "shadow", "cha
 
 def text(figure: Estimate, digits: int = 3) -> str:
     """A figure with its interval: "0.412 (0.390 to 0.433)"."""
-    return f"{figure.value:.{digits}f} ({figure.lower:.{digits}f} to {figure.upper:.{digits}f})"
+    parts = [f"{part:z.{digits}f}" for part in (figure.value, figure.lower, figure.upper)]
+    return f"{parts[0]} ({parts[1]} to {parts[2]})"
 
 
 def _gate(
@@ -295,7 +296,9 @@ def _fairness(found: Findings) -> list[Gate]:
         exact = (
             f"gap {figure}; too few positives: {', '.join(weak) or 'none'}; unknown {unknown:.1%}"
         )
-        public = "compared with intervals; figures of groups are published as a release, with noise"
+        table = found.spec.card.release_table
+        where = f"published with noise as {table}" if table else "on the internal card"
+        public = f"compared with intervals; figures of groups are {where}"
         title = f"Are the entitled missed equally often by {words.lower()}?"
         gates.append(_gate(f"fairness_{assessment.attribute}", title, status, rule, exact, public))
     return gates

@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,8 +52,10 @@ class TrainingResult:
         model_sha256: SHA-256 of model.ubj, the model's identity.
         card_sha256: SHA-256 of card.public.json.
         highest_status: how far the gates let it go.
-        metrics: estimate by scorer ("model", "logistic", "incumbent") and metric id.
-        gates: every gate with its evidence (exact: internal).
+        metrics: {"value", "lower", "upper"} by scorer ("model", "logistic", "incumbent") and
+            metric id, over all evaluated rows; plain JSON values.
+        gates: status by gate id, in the order of the card.
+        findings: every gate with its evidence (exact: internal).
         evaluation: one row per evaluated unit, see `ml.evaluate.evaluation_table`; never written
             into the folder.
         is_new: whether the folder was written now.
@@ -66,8 +68,9 @@ class TrainingResult:
     model_sha256: str
     card_sha256: str
     highest_status: Literal["candidate", "shadow", "champion"]
-    metrics: Mapping[str, Mapping[str, Estimate]]
-    gates: Sequence[Gate]
+    metrics: Mapping[str, Mapping[str, Mapping[str, float]]]
+    gates: Mapping[str, str]
+    findings: Sequence[Gate]
     evaluation: pd.DataFrame
     is_new: bool
 
@@ -123,8 +126,9 @@ def train(
         model_sha256=model.sha256,
         card_sha256=hashlib.sha256(files["card.public.json"]).hexdigest(),
         highest_status=highest_status(gates),
-        metrics=judged.comparison.metrics,
-        gates=gates,
+        metrics=_plain_metrics(judged.comparison.metrics),
+        gates={gate.id: gate.status for gate in gates},
+        findings=gates,
         evaluation=evaluation_table(spec, rows, assignment, judged),
         is_new=write_once(folder, files),
     )
@@ -200,6 +204,15 @@ def _fit(spec: ModelSpec, frame: TrainingFrame, assignment: Assignment) -> tuple
     margin = unsealed.margins(frame.features.iloc[held])
     sigmoid = fit_sigmoid(margin, frame.target[held], frame.weight[held])
     return Model.seal(booster, spec, sigmoid, medians), fit_logistic(features, target, weight)
+
+
+def _plain_metrics(
+    metrics: Mapping[str, Mapping[str, Estimate]],
+) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        scorer: {name: asdict(found) for name, found in by_metric.items()}
+        for scorer, by_metric in metrics.items()
+    }
 
 
 def _version(made: cards.CardInput) -> str:

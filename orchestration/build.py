@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.assets.anchor import build_curated_anchor, build_raw_anchor
-from orchestration.assets.curated import build_curated, dbt_resource
+from orchestration.assets.curated import POLICY, build_dbt, dbt_resource, step_of
 from orchestration.assets.ingest import build_ingest
 from orchestration.assets.models import build_model
 from orchestration.assets.release import build_release
@@ -35,7 +35,7 @@ def build_defs(
     """
     home = (home or Home.resolve()).create()
     manifest = prepare_manifest(home)
-    assets: list[Any] = []
+    assets: list[Any] = [build_dbt(POLICY, manifest)]
     checks: list[Any] = []
     for domain in DOMAINS:
         tables = curated_tables(domain)
@@ -59,7 +59,7 @@ def _domain_assets(domain: Domain, manifest: Any, tables: list[str]) -> list[Any
     return [
         build_ingest(domain),
         build_raw_anchor(domain),
-        build_curated(domain, manifest),
+        build_dbt(step_of(domain), manifest),
         build_curated_anchor(domain, tables),
         *build_model(domain),
         *build_release(domain),

@@ -14,6 +14,8 @@ from orchestration.home import Home
 from orchestration.memo import REPOSITORY, code_fingerprint
 
 PROJECT = REPOSITORY / "dbt_project"
+#: dbt of this environment: commands may run without the environment's folder on PATH.
+EXECUTABLE = str(Path(sys.executable).with_name("dbt"))
 _QUIET = {
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "DBT_USE_COLORS": "false",
@@ -60,7 +62,7 @@ def prepare_manifest(home: Home) -> Path:
     if manifest.exists() and read_json(stamp) == current:
         return manifest
     target_path(home).mkdir(parents=True, exist_ok=True)
-    command = [str(Path(sys.executable).with_name("dbt")), "--quiet", "parse"]
+    command = [EXECUTABLE, "--quiet", "parse"]
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
     done = subprocess.run(
         [*command, *folders],

@@ -56,7 +56,6 @@ class Domain:
         title: For people.
         description: What it holds.
         ledger: Name of the ledger's raw tables (``fabric`` or ``eledger``).
-        networks: Channels or chains whose data the domain's marts read.
         raw: Its raw tables.
         model: Its model.
         release: Its release.
@@ -67,7 +66,6 @@ class Domain:
     title: str
     description: str
     ledger: str
-    networks: tuple[str, ...]
     raw: tuple[str, ...]
     model: ModelPlan
     release: ReleasePlan
@@ -84,7 +82,6 @@ WAGES = Domain(
     title="Wage payments of informal workers",
     description="Wages on the Fabric channel `wages`, with the feeds that join it.",
     ledger="fabric",
-    networks=("wages",),
     raw=(
         "raw_fabric__blocks",
         "raw_fabric__transactions",
@@ -117,7 +114,6 @@ PHARMA = Domain(
     title="Medicines from maker to patient",
     description="Medicines on the E-Ledger and in EPCIS, with the registries that join them.",
     ledger="eledger",
-    networks=("eledger-in",),
     raw=(
         "raw_eledger__blocks",
         "raw_eledger__transactions",

@@ -47,33 +47,41 @@ def print_run(console: Console, home: Home, report: RunReport) -> None:
 
 def _print_ingested(console: Console, home: Home, state: Mapping[str, Any]) -> None:
     console.print("\n[bold]Ingested and verified[/]")
-    table = _table("what", "network", ">blocks", ">transactions", "checks", "not checked yet")
+    table = _table("ledger", "network", ">blocks", ">transactions", ">checks", ">failures")
+    unchecked: dict[str, str] = {}
     for delivery in state["deliveries"]:
         verified = read_json(home.state / "verification" / f"{delivery['delivery_id']}.json", {})
-        report = verified.get("report", {})
-        if not report.get("checks"):
+        if delivery["kind"].startswith("raw_") or not verified:
             continue
+        report = verified["report"]
         done = [check for check in report["checks"] if check["is_possible"]]
         missing = [check["check"] for check in report["checks"] if not check["is_possible"]]
-        failed = sum(check["failed"] for check in done)
         table.add_row(
             delivery["kind"],
             report["network"],
             _number(report["blocks"]),
             _number(report["transactions"]),
-            f"{len(done)} kinds, {failed} failures",
-            ", ".join(missing) or "-",
+            str(len(done)),
+            _number(sum(check["failed"] for check in done)),
         )
+        unchecked[delivery["kind"]] = ", ".join(missing)
     console.print(table)
+    for kind, missing in unchecked.items():
+        console.print(f"  Not checked of {kind}: {missing or 'nothing'}.", highlight=False)
+    _print_feeds(console, home, state)
+
+
+def _print_feeds(console: Console, home: Home, state: Mapping[str, Any]) -> None:
     feeds = [d for d in state["deliveries"] if d["kind"].startswith("raw_")]
     rows = sum(sum(d.get("rows", {}).values()) for d in feeds)
-    console.print(f"{len(feeds)} feeds with {_number(rows)} rows.")
+    console.print(f"  {len(feeds)} feeds with {_number(rows)} rows.", highlight=False)
     quarantine = state["quarantine"]
     console.print(
-        f"Rejected: {_number(quarantine['records'])} records, {quarantine['deliveries']} "
+        f"  Rejected: {_number(quarantine['records'])} records, {quarantine['deliveries']} "
         f"deliveries, {quarantine['unrecognised_files']} unknown files; all kept in "
         f"{home.quarantine}",
         soft_wrap=True,
+        highlight=False,
     )
 
 

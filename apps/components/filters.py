@@ -75,4 +75,4 @@ def _clear(names: Sequence[str]) -> None:
 def address(**changes: str) -> str:
     """The page's query with some codes changed: '?lang=hi&state=27'."""
     query = {**st.query_params.to_dict(), **changes}
-    return "?" + urlencode(sorted(query.items()))
+    return "?" + urlencode(sorted(query.items())) if query else ""

@@ -258,10 +258,11 @@ def _dot_row(row: Row, scale: Scale, say: Translator, references: Sequence[Refer
     )
     tip = escape(f"{row.label}: {cell.sentence(say)}", quote=True)
     if cell.value is None:
-        reason = escape(say("card.strip", reason=say.code("reasons_short", cell.reason)))
+        reason = escape(say.code("reasons_short", cell.reason))
+        words = f"<em><span>{escape(say('card.not_published'))}: </span>{reason}</em>"
         return (
             f'<div class="dot-row tip-right" data-tip="{tip}"><span class="name">{label}</span>'
-            f'<div class="withheld strip"><em>{reason}</em></div></div>'
+            f'<div class="withheld strip">{words}</div></div>'
         )
     low, high = cell.interval or (cell.value, cell.value)
     left, right = scale.at(low), scale.at(high)
@@ -388,20 +389,37 @@ def _points(pairs: Sequence[tuple[float, float]]) -> str:
 
 
 def matrix(
-    rows: Sequence[tuple[str, Sequence[Cell]]], columns: Sequence[str], say: Translator, corner: str
+    rows: Sequence[tuple[str, Sequence[Cell]]],
+    columns: Sequence[tuple[str, str]],
+    say: Translator,
+    corner: str,
+    label: str,
 ) -> str:
-    """A grid of coloured cells that is itself a table: rows by columns, withheld cells hatched."""
+    """A grid of coloured cells that is itself a table: rows by columns, withheld cells hatched.
+
+    Args:
+        rows: name of each row with its cells.
+        columns: name of each column, and the short one that fits a phone.
+        say: the page's language.
+        corner: heading of the row names.
+        label: what the grid shows, for a screen reader.
+    """
     values = [cell.value for _, cells in rows for cell in cells if cell.value is not None]
     ends = breaks(values)
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    head = "".join(
+        f'<th scope="col"><span class="long">{escape(name)}</span>'
+        f'<span class="short" aria-hidden="true">{escape(short)}</span></th>'
+        for name, short in columns
+    )
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>'
         f"{''.join(_square(cell, ends, say) for cell in cells)}</tr>"
         for name, cells in rows
     )
     return (
-        f'<div class="matrix"><table><thead><tr><th scope="col">{escape(corner)}</th>{head}</tr>'
-        f"</thead><tbody>{body}</tbody></table></div>"
+        f'<div class="matrix" tabindex="0" role="region" aria-label="{escape(label, quote=True)}">'
+        f'<table><thead><tr><th scope="col">{escape(corner)}</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 

@@ -144,7 +144,6 @@ def _class_card(page: shell.Page, medicines: Medicines, choice: Choice) -> None:
         (say.code("product_class", row), [grid[row, column] for column in places])
         for row in classes
     ]
-    columns = [say.code("jurisdiction", code) for code in places]
     card.card(
         page,
         card.Figure(
@@ -155,7 +154,13 @@ def _class_card(page: shell.Page, medicines: Medicines, choice: Choice) -> None:
                 measure=say(f"measures_long.{choice.measure}"),
                 period=period_text(choice.period, say.language),
             ),
-            picture=pictures.matrix(rows, columns, say, say("filters.product_class")),
+            picture=pictures.matrix(
+                rows,
+                _columns(page, places),
+                say,
+                say("filters.product_class"),
+                say("medicines.grid_classes"),
+            ),
             certainty=say("card.exact"),
             names=[say("filters.product_class"), say("filters.jurisdiction")],
             rows=[
@@ -166,6 +171,12 @@ def _class_card(page: shell.Page, medicines: Medicines, choice: Choice) -> None:
             table=medicines.table,
         ),
     )
+
+
+def _columns(page: shell.Page, places: list[str]) -> list[tuple[str, str]]:
+    """Names of jurisdictions with their codes, which fit a phone; the total keeps its name."""
+    names = {code: page.say.code("jurisdiction", code) for code in places}
+    return [(name, name if code == cells.ALL else code) for code, name in names.items()]
 
 
 def _class_title(page: shell.Page, grid: dict[tuple[str, str], Cell], measure: str) -> str:
@@ -221,9 +232,10 @@ def _quarter_card(page: shell.Page, medicines: Medicines, choice: Choice) -> Non
             ),
             picture=pictures.matrix(
                 rows,
-                [say.code("jurisdiction", code) for code in places],
+                _columns(page, places),
                 say,
                 say("filters.period"),
+                say("medicines.grid_quarters"),
             ),
             certainty=say("card.exact"),
             names=[say("filters.period"), say("filters.jurisdiction")],

@@ -22,9 +22,10 @@ class Checked:
 
 def load(page: shell.Page) -> Checked:
     """Open the log and check each release against it; released tables are hashed, not shown."""
+    index = page.home.index
     log = page.home.log()
     releases: list[tuple[str, Release | DashboardProblem]] = []
-    for entry in page.home.index:
+    for entry in index:
         name = str(entry["release_id"])
         try:
             releases.append((name, page.home.release(str(entry["domain"]), name)))

@@ -1,8 +1,9 @@
 """Curated tables: dbt's models as assets, one dbt step a domain, exported to the lake."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: Dagster reads the annotation of `context` itself.
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
 from orchestration.catalog import contract_of, curated_tables
-from orchestration.dbt import PROJECT, dbt_environment, target_path
+from orchestration.dbt import EXECUTABLE, PROJECT, dbt_environment, target_path
 from orchestration.domains import Domain
 from orchestration.home import Home
 from orchestration.lake import Lake, export_tables
@@ -19,52 +20,82 @@ from orchestration.resources import HomeResource
 from orchestration.translator import TracientTranslator
 
 WAREHOUSE_POOL = "warehouse"
+#: "buildable": a test that compares a model with a seed runs with the model, not with the seed.
+BUILD = ("build", "--indirect-selection", "buildable")
 
 
-def build_fingerprint(home: Home, domain: Domain) -> str:
-    """Return what a domain's curated tables are a function of: raw data and dbt's project."""
+@dataclass(frozen=True)
+class DbtStep:
+    """One dbt invocation.
+
+    Attributes:
+        name: Of the Dagster step.
+        select: dbt's selection.
+        raw: Raw tables that it reads.
+        exported: Curated tables that it builds and that go to the lake.
+    """
+
+    name: str
+    select: str
+    raw: tuple[str, ...] = ()
+    exported: tuple[str, ...] = ()
+
+
+POLICY = DbtStep("dbt_policy", "resource_type:seed")
+
+
+def step_of(domain: Domain) -> DbtStep:
+    """Return the dbt invocation that builds a domain's curated tables."""
+    return DbtStep(
+        f"dbt_{domain.name}",
+        f"tag:{domain.dbt_tag},resource_type:model",
+        domain.raw,
+        tuple(curated_tables(domain)),
+    )
+
+
+def build_fingerprint(home: Home, step: DbtStep) -> str:
+    """Return what a step's tables are a function of: raw data and dbt's project."""
     lake = Lake(home)
-    return combine([*map(lake.fingerprint, domain.raw), code_fingerprint("dbt_project")])
+    return combine([*map(lake.fingerprint, step.raw), code_fingerprint("dbt_project")])
 
 
-def export_curated(home: Home, domain: Domain) -> dict[str, int]:
-    """Copy a domain's curated tables from the warehouse to the lake; return rows by table."""
-    keys = {table: contract_of(table).unique_key for table in curated_tables(domain)}
+def export_curated(home: Home, step: DbtStep) -> dict[str, int]:
+    """Copy a step's curated tables from the warehouse to the lake; return rows by table."""
+    keys = {table: contract_of(table).unique_key for table in step.exported}
     return export_tables(home.warehouse_file, Lake(home), keys)
 
 
-def build_curated(domain: Domain, manifest: Path) -> dg.AssetsDefinition:
-    """Return the dbt assets of a domain."""
-    translator = TracientTranslator()
+def build_dbt(step: DbtStep, manifest: Path) -> dg.AssetsDefinition:
+    """Return the dbt assets of one step."""
 
     @dbt_assets(
         manifest=manifest,
-        select=f"tag:{domain.dbt_tag}",
-        name=f"dbt_{domain.name}",
-        dagster_dbt_translator=translator,
+        select=step.select,
+        name=step.name,
+        dagster_dbt_translator=TracientTranslator(),
         pool=WAREHOUSE_POOL,
     )
-    def curated(
+    def build(
         context: dg.AssetExecutionContext, dbt: DbtCliResource, tracient_home: HomeResource
     ) -> Iterator[Any]:
         home = tracient_home.home
-        fingerprint = build_fingerprint(home, domain)
-        step = f"dbt-{domain.name}"
-        known = Memo(home).outcome(step, fingerprint)
+        fingerprint = build_fingerprint(home, step)
+        known = Memo(home).outcome(step.name, fingerprint)
         if known and home.warehouse_file.exists():
             yield from _recall(context, known)
             return
+        checks: dict[str, bool] = {}
         with dbt_environment(home):
-            invocation = dbt.cli(["build"], context=context, target_path=target_path(home))
-            checks: dict[str, bool] = {}
+            invocation = dbt.cli(BUILD, context=context, target_path=target_path(home))
             for event in invocation.stream():
                 if isinstance(event, dg.AssetCheckResult):
                     checks[_check_name(event)] = event.passed
                 yield event
-        rows = export_curated(home, domain)
-        Memo(home).record(step, fingerprint, {"checks": checks, "rows": rows})
+        rows = export_curated(home, step)
+        Memo(home).record(step.name, fingerprint, {"checks": checks, "rows": rows})
 
-    return curated
+    return build
 
 
 def _recall(context: dg.AssetExecutionContext, known: Any) -> Iterator[Any]:
@@ -87,6 +118,8 @@ def _check_name(result: dg.AssetCheckResult) -> str:
     return f"{key.to_user_string() if key else ''}:{result.check_name}"
 
 
-def dbt_resource(profiles: Path = PROJECT, project: Path = PROJECT) -> DbtCliResource:
+def dbt_resource() -> DbtCliResource:
     """Return dbt's command line as a resource."""
-    return DbtCliResource(project_dir=str(project), profiles_dir=str(profiles))
+    return DbtCliResource(
+        project_dir=str(PROJECT), profiles_dir=str(PROJECT), dbt_executable=EXECUTABLE
+    )

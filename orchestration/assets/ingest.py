@@ -1,6 +1,6 @@
 """Raw tables: one multi-asset a domain that reads what has landed."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: Dagster reads the annotation of `context` itself.
 
 from collections.abc import Iterator
 

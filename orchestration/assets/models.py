@@ -10,7 +10,7 @@ import dagster as dg
 from ledger_anchor import Snapshot, SnapshotStore
 from orchestration.anchoring import commit_dataset, commit_files, use
 from orchestration.assets.anchor import describe
-from orchestration.catalog import contract_of
+from orchestration.catalog import arrow_schema_of, contract_of
 from orchestration.domains import Domain
 from orchestration.home import Home
 from orchestration.lake import Lake
@@ -79,9 +79,10 @@ def _train(home: Home, domain: Domain, snapshots: Mapping[str, Snapshot]) -> dic
         sign=sign_card(home),
     )
     if plan.evaluation_table:
+        schema = arrow_schema_of(plan.evaluation_table)
+        rows = pa.Table.from_pandas(trained.evaluation, schema=schema, preserve_index=False)
         path = lake.folder(plan.evaluation_table) / "data.parquet"
-        frame = pa.Table.from_pandas(trained.evaluation, preserve_index=False)
-        lake.write_part(path, frame.replace_schema_metadata(None))
+        lake.write_part(path, rows.replace_schema_metadata(None))
     return register(home, domain, trained, upstream)
 
 

@@ -16,6 +16,7 @@ from orchestration.home import Home
 from orchestration.lake import Lake
 from orchestration.memo import Memo, combine
 from orchestration.release import (
+    BudgetRefusedError,
     ReleaseResult,
     load_places,
     load_release_spec,
@@ -28,23 +29,36 @@ from orchestration.resources import HomeResource
 def release_domain(home: Home, domain: Domain) -> Mapping[str, Any]:
     """Publish a domain's release; the same snapshots and specification give the same release.
 
+    Where the data has changed and the year's privacy budget has no room for another draw, the
+    release that stands goes on standing.
+
     Returns:
-        ``release_id``, ``path``, ``upstream``, ``tables`` and ``is_new``.
+        ``release_id``, ``path``, ``upstream``, ``tables``, ``is_new`` and ``refused`` (why the
+        changed data was not published, or an empty text).
 
     Raises:
         AnchorError: A table is not anchored or does not re-verify.
-        BudgetError: A privacy budget would be passed; nothing is drawn.
+        BudgetRefusedError: There is no room in the budget and no release that stands.
     """
     plan = domain.release
     store = SnapshotStore(home.root)
     snapshots = [snapshot for table in plan.tables if (snapshot := store.current(table))]
-    fingerprint = combine([s.snapshot_id for s in snapshots] + [sha256_of_file(plan.spec)])
+    fingerprint = combine(
+        [s.snapshot_id for s in snapshots]
+        + [sha256_of_file(path) for path in (plan.spec, plan.spec.with_name("disclosure.yaml"))]
+    )
     memo = Memo(home)
     known = memo.outcome(f"release-{domain.name}", fingerprint)
     if known and (home.root / known["path"] / "manifest.json").exists():
-        return {**known, "is_new": False}
+        return {**known, "is_new": False, "refused": ""}
     used = use(home, plan.tables, f"release of {domain.name}")
-    result = _publish(home, domain, used)
+    try:
+        result = _publish(home, domain, used)
+    except BudgetRefusedError as refusal:
+        standing = memo.last(f"release-{domain.name}")
+        if standing is None:
+            raise
+        return {**standing, "is_new": False, "refused": str(refusal)}
     outcome = {
         "release_id": result.release_id,
         "path": str(result.folder.relative_to(home.root)),
@@ -52,7 +66,7 @@ def release_domain(home: Home, domain: Domain) -> Mapping[str, Any]:
         "tables": summary_of(result.manifest),
     }
     memo.record(f"release-{domain.name}", fingerprint, outcome)
-    return {**outcome, "is_new": result.is_new}
+    return {**outcome, "is_new": result.is_new, "refused": ""}
 
 
 def _publish(home: Home, domain: Domain, snapshots: Sequence[Snapshot]) -> ReleaseResult:
@@ -96,6 +110,7 @@ def build_release(domain: Domain) -> list[dg.AssetsDefinition]:
                 "release_id": outcome["release_id"],
                 "path": outcome["path"],
                 "is_new": outcome["is_new"],
+                "refused": outcome["refused"],
                 "tables": dg.MetadataValue.json(outcome["tables"]),
             },
             data_version=dg.DataVersion(outcome["release_id"]),

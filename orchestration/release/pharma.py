@@ -64,9 +64,7 @@ def build_tables(
     jurisdictions = list(release.keys["jurisdiction"].values or ())
     classes = sorted(frame["product_class"].unique())
     quarters = release.period.quarters()
-    is_kept = frame["jurisdiction"].isin(jurisdictions) & frame["quarter"].isin(quarters)
-    review = ReviewItem(release.dataset, "unknown jurisdiction or quarter", int((~is_kept).sum()))
-    kept = frame[is_kept]
+    kept, review = _placed(frame, release, rules)
     parts, found = [], []
     for quarter in quarters:
         rows = kept[kept["quarter"] == quarter]
@@ -77,7 +75,7 @@ def build_tables(
         found.append(suppression)
     name, dimensions = release.tables[0].name, release.tables[0].dimensions
     tables = {name: to_arrow(parts, dimensions)}
-    return tables, _control(found, rules), [review] if review.rows else []
+    return tables, _control(found, rules), review
 
 
 def firm_table(
@@ -118,6 +116,25 @@ def _check(frame: pd.DataFrame, release: SdcSpecification) -> None:
     size, part = release.quantities[0], release.quantities[1]
     if (frame[part] > frame[size]).any():
         raise _unfit(release, f"{part} of at most {size}", "more")
+
+
+def _placed(
+    frame: pd.DataFrame, release: SdcSpecification, rules: FirmRules
+) -> tuple[pd.DataFrame, list[ReviewItem]]:
+    is_inside = frame["quarter"].isin(release.period.quarters())
+    is_known = frame["jurisdiction"].isin(release.keys["jurisdiction"].values or ())
+    unknown = int((is_inside & ~is_known).sum())
+    if unknown > rules.review_limit * int(is_inside.sum()):
+        raise _unfit(
+            release,
+            f"at most {float(rules.review_limit):.0%} of the rows of an unknown jurisdiction",
+            f"{unknown} of {int(is_inside.sum())}",
+        )
+    review = [
+        ReviewItem(release.dataset, "quarter outside the period", int((~is_inside).sum())),
+        ReviewItem(release.dataset, "unknown jurisdiction", unknown),
+    ]
+    return frame[is_inside & is_known], [item for item in review if item.rows]
 
 
 def _cells(quarter: str, classes: Sequence[str], jurisdictions: Sequence[str]) -> list[Cell]:

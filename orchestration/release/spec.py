@@ -274,6 +274,7 @@ class FirmRules(Strict):
     p_percent: Rational
     rounding: dict[str, Rational]
     contributor_rounding: int = Field(gt=0)
+    review_limit: Rational
 
 
 class Disclosure(Strict):

@@ -119,7 +119,9 @@ def visit(chromium: Any, served: Server) -> Iterator[Callable[..., Any]]:
     pages = []
     hosts: set[str] = set()
 
-    def open_view(view: str = "", query: str = "", *, width: int = 1280, settled: bool = True) -> Any:
+    def open_view(
+        view: str = "", query: str = "", *, width: int = 1280, settled: bool = True
+    ) -> Any:
         page = chromium.new_page()
         pages.append(page)
         page.set_viewport_size({"width": width, "height": 900 if width > 600 else 844})

@@ -140,9 +140,9 @@ def test_filters_can_be_reached_changed_and_reset_by_keyboard(visit: Visit, sett
             break
     else:
         pytest.fail("forty Tabs do not reach the filter for the state")
-    page.keyboard.type("Bihar")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**state=10*")
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_function("location.search.includes('state=')")
     settle(page)
     page.get_by_role("button", name="Reset").focus()
     page.keyboard.press("Enter")
@@ -152,7 +152,7 @@ def test_filters_can_be_reached_changed_and_reset_by_keyboard(visit: Visit, sett
 def test_a_tile_selects_its_state(visit: Visit, settle: Any) -> None:
     page = visit("wages", "?lang=hi")
     page.locator('.tiles a:has-text("BR")').click()
-    page.wait_for_url("**state=10*")
+    page.wait_for_function("location.search.includes('state=10')")
     settle(page)
     assert "बिहार" in page.locator(".lead").inner_text()
     assert "lang=hi" in page.url

@@ -35,7 +35,7 @@ PLACES = load_places().groupby("state_code").head(3).query("state_code in [9, 10
 WORKER_MONTH, EVALUATION = "rel_wages__worker_month_bounded", "ml_wages__evaluation"
 
 
-def worker_month_frame(per_district: int = 400, seed: int = 1) -> pd.DataFrame:
+def worker_month_frame(per_district: int = 800, seed: int = 1) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     workers = len(PLACES) * per_district
     home = np.repeat(np.arange(len(PLACES)), per_district)
@@ -209,7 +209,7 @@ def test_figures_are_near_the_truth_and_most_can_be_shown(desk, frames):
     result = desk.publish()
     rows = frames[WORKER_MONTH].to_pandas()
     months = table(result, "wages_state_month").query("level == 'state' and is_published")
-    assert len(months) > 0.6 * 2 * 12 * 3  # 400 workers a district is few
+    assert len(months) > 0.9 * 2 * 12 * 3
     march = rows[(rows["state_code"] == 9) & (rows["month"] == date(2024, 3, 1))]
     cell = months.query("state_code == 9 and period == '2024-03'").set_index("measure")
     assert cell.loc["worker_count", "value"] == pytest.approx(len(march), abs=500)

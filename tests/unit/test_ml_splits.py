@@ -35,8 +35,10 @@ def table(rows: int = 3000, crossing: float = 0.0, seed: int = 1) -> pd.DataFram
     return pd.DataFrame(
         {
             "id": [f"{number:05d}" for number in range(rows)],
-            "household": [f"h{d}-{n}" for d, n in zip(district, rng.integers(0, 40, rows))],
-            "employer": [f"e{d}-{n}" for d, n in zip(place, rng.integers(0, 6, rows))],
+            "household": [
+                f"h{d}-{n}" for d, n in zip(district, rng.integers(0, 40, rows), strict=True)
+            ],
+            "employer": [f"e{d}-{n}" for d, n in zip(place, rng.integers(0, 6, rows), strict=True)],
             "district": district,
             "on": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 365, rows), "D"),
             "a": rng.normal(size=rows),

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import multiprocessing
-import os
-import signal
-import subprocess
-import sys
 from datetime import UTC, datetime
 from fractions import Fraction
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -223,36 +222,36 @@ def test_eight_writers_at_once_never_pass_the_cap(ledger):
     assert state.spent(PEOPLE, 2024) == CAP.rho
 
 
-_ENDLESS_WRITER = """
-import itertools, sys
-from datetime import UTC, datetime
-from fractions import Fraction
-from pathlib import Path
-from orchestration.release.budget import BudgetLedger, Request
-ledger = BudgetLedger(Path(sys.argv[1]))
-for i in itertools.count():
-    ledger.reserve([Request(f"{sys.argv[2]}-{i}", "people", 2024, "geography", Fraction(1, 10**6))],
-                   at=datetime.now(tz=UTC))
-    print("granted", flush=True)
-"""
+def _write_without_end(path: str, attempt: int, pipe: Connection) -> None:
+    for i in itertools.count():
+        wish = [request(f"{attempt}-{i}", "1/1000000")]
+        BudgetLedger(Path(path)).reserve(wish, at=NOW)
+        pipe.send("granted")
+
+
+def _rest_of(pipe: Connection) -> int:
+    rest = 0
+    with contextlib.suppress(EOFError):
+        while pipe.recv():
+            rest += 1
+    return rest
 
 
 def test_kill_9_loses_no_granted_reservation_and_leaves_a_ledger_that_replays(ledger):
     granted = 0
-    repository = Path(__file__).resolve().parents[2]
+    context = multiprocessing.get_context("fork")
     for attempt in range(3):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", _ENDLESS_WRITER, str(ledger.path), str(attempt)],
-            stdout=subprocess.PIPE,
-            cwd=repository,
+        ours, theirs = context.Pipe(duplex=False)
+        writer = context.Process(
+            target=_write_without_end, args=(str(ledger.path), attempt, theirs)
         )
-        assert writer.stdout is not None
+        writer.start()
+        theirs.close()
         for _ in range(5):
-            assert writer.stdout.readline() == b"granted\n"
-        os.kill(writer.pid, signal.SIGKILL)
-        granted += 5 + len(writer.stdout.read().splitlines())
-        writer.wait()
-        writer.stdout.close()
+            assert ours.recv() == "granted"
+        writer.kill()
+        writer.join()
+        granted += 5 + _rest_of(ours)
     state = ledger.state()
     assert granted <= len(state.reservations) <= granted + 3
     ledger.reserve([request("after")], at=NOW)

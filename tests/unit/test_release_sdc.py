@@ -174,11 +174,16 @@ def test_an_empty_frame_gives_a_complete_table():
     assert (cells.loc[cells["measure"] == "compliant_share", "reason"] == "not_assessed").all()
 
 
+def test_a_frame_of_unknown_jurisdictions_is_refused():
+    with pytest.raises(InputError, match="unknown jurisdiction"):
+        pharma.build_tables(frame().assign(jurisdiction="XX"), SPEC)
+
+
 def test_an_unknown_jurisdiction_goes_to_the_review_list():
     data = frame()
     data.loc[0, "jurisdiction"] = "XX"
     _, _, review = pharma.build_tables(data, SPEC)
-    assert [(item.rule, item.rows) for item in review] == [("unknown jurisdiction or quarter", 1)]
+    assert [(item.rule, item.rows) for item in review] == [("unknown jurisdiction", 1)]
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,11 @@ select
     totals.due_paise is not null as is_assessed,
     -- Compared as totals, so that no rounding of a day's wage decides.
     totals.assessed_wage_paise < totals.due_paise as is_below_notified_rate,
-    cast(greatest(totals.due_paise - totals.assessed_wage_paise, 0) as bigint) as shortfall_paise,
+    -- Not greatest() alone: it skips nulls, and a month that was not assessed has no shortfall of 0.
+    case
+        when totals.due_paise is not null
+            then cast(greatest(totals.due_paise - totals.assessed_wage_paise, 0) as bigint)
+    end as shortfall_paise,
     coalesce(totals.rule_version, {{ not_assessed() }}) as rule_version
 from totals
 left join employers

@@ -1,0 +1,140 @@
+"""Each view without a browser: runs in both languages, in every state, and says what it should."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+VIEWS = Path(__file__).parents[2] / "apps" / "views"
+NAMES = ["overview", "wages", "medicines", "fairness", "verify"]
+
+
+def run(view: str, home: Path, monkeypatch: pytest.MonkeyPatch, **query: str) -> AppTest:
+    monkeypatch.setenv("TRACIENT_HOME", str(home))
+    app = AppTest.from_file(str(VIEWS / f"{view}.py"), default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def words(app: AppTest) -> str:
+    return "\n".join(str(block.proto.body) for block in app.get("html"))
+
+
+@pytest.mark.parametrize("language", ["en", "hi"])
+@pytest.mark.parametrize("view", NAMES)
+def test_a_view_runs_without_a_problem(
+    view: str, language: str, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = run(view, published, monkeypatch, lang=language)
+    assert not app.exception
+    text = words(app)
+    assert 'data-state="error"' not in text
+    assert 'data-state="refused"' not in text
+    assert 'class="lead"' in text
+    assert 'class="cannot"' in text
+
+
+@pytest.mark.parametrize("measure", ["mean_daily_wage_paise", "worker_count"])
+@pytest.mark.parametrize("state", ["all", "10", "32"])
+def test_every_measure_and_state_can_be_shown(
+    measure: str, state: str, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = run("wages", published, monkeypatch, measure=measure, state=state, period="2024-Q2")
+    assert 'data-state="error"' not in words(app)
+
+
+def test_the_notified_wage_is_drawn_where_the_release_states_it(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = run("wages", published, monkeypatch, measure="mean_daily_wage_paise", state="10")
+    assert "Notified wage (MGNREGA" in words(app)
+
+
+@pytest.mark.parametrize("measure", ["shipment_count", "batch_count"])
+@pytest.mark.parametrize("product", ["vaccine", "all"])
+def test_every_measure_of_medicines_can_be_shown(
+    measure: str, product: str, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = run("medicines", published, monkeypatch, measure=measure, **{"class": product})
+    assert 'data-state="error"' not in words(app)
+
+
+def test_a_choice_is_written_into_the_address_and_reset_clears_it(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = run("wages", published, monkeypatch)
+    app.selectbox(key="filter:state").select("10").run()
+    assert app.query_params["state"] == ["10"] or app.query_params["state"] == "10"
+    assert "Bihar" in words(app)
+    app.button(key="filter:reset").click().run()
+    assert "state" not in app.query_params
+
+
+@pytest.mark.parametrize("panel", ["verify", "data", "link", "table"])
+def test_every_panel_of_a_card_opens(
+    panel: str, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = run("medicines", published, monkeypatch)
+    app.button_group(key="panel:trail").set_value(panel).run()
+    assert not app.exception
+    if panel == "table":
+        assert "not published: too few firms" in words(app)
+
+
+def test_the_ml_team_sees_exact_results_and_others_see_why_not(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRACIENT_ROLE", raising=False)
+    text = words(run("fairness", published, monkeypatch))
+    assert 'data-state="not_allowed"' in text
+    assert "0.337" not in text
+    monkeypatch.setenv("TRACIENT_ROLE", "ml_team")
+    text = words(run("fairness", published, monkeypatch))
+    assert 'data-state="not_allowed"' not in text
+    assert "0.337" in text
+
+
+def test_one_refused_domain_does_not_hide_the_other(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied / "released" / "pharma" / "pharma-2024-2025" / "compliance_quarter.parquet"
+    path.write_bytes(path.read_bytes() + b"x")
+    text = words(run("overview", copied, monkeypatch))
+    assert 'data-state="refused"' in text
+    assert 'id="states"' in text
+    assert 'id="classes"' not in text
+
+
+def test_a_home_without_models_says_so(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(copied / "models")
+    assert "No model yet" in words(run("fairness", copied, monkeypatch))
+
+
+def test_a_fault_of_ours_shows_no_trace_and_no_value(
+    published: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("worker 4711 of Patna")
+
+    monkeypatch.setattr("apps.components.pictures.tile_map", fails)
+    text = words(run("wages", published, monkeypatch))
+    assert 'data-state="error"' in text
+    assert "4711" not in text + caplog.text
+    assert "RuntimeError" in caplog.text
+
+
+@pytest.mark.parametrize("view", NAMES)
+def test_a_damaged_log_withholds_every_figure(
+    view: str, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = copied / "anchors" / "log" / "checkpoint"
+    lines = checkpoint.read_text().splitlines()
+    lines[1] = str(int(lines[1]) + 1)
+    checkpoint.write_text("\n".join(lines) + "\n")
+    text = words(run(view, copied, monkeypatch))
+    assert 'data-state="refused"' in text
+    assert 'class="figure"' not in text
