@@ -157,13 +157,15 @@ def _name(
     where = _Namer(snapshot, source, record, keys)
     listed = 0
     for rank, position in position_of.items():
-        for column, expected, digest in _differing_cells(source, rows, found, rank):
-            yield where.row("cell" if column else "row", position, rank, column, expected, digest)
+        for problem, column, expected, digest in _differing_cells(
+            record, source, rows, found, rank
+        ):
+            yield where.row(problem, position, rank, column, expected, digest)
             listed += 1
             if listed == _LISTED:
                 return
     for position in found.unmatched[: _LISTED - listed]:
-        yield where.row("row_added", position, None)
+        yield where.row(position, None, "row_added")
         listed += 1
     for rank in found.missing[: _LISTED - listed]:
         leaf = rows.leaves[rank * HASH_SIZE : (rank + 1) * HASH_SIZE].hex()
@@ -176,18 +178,25 @@ def _name(
         )
 
 
+_Cell = tuple[str, str | None, str | None, str | None]
+
+
 def _differing_cells(
-    source: TableSource, rows: RowRecord, found: _Attempt, rank: int
-) -> list[tuple[str | None, str | None, str | None]]:
+    record: Record, source: TableSource, rows: RowRecord, found: _Attempt, rank: int
+) -> list[_Cell]:
+    """Problem, column, expected and found prefix of each cell of a row that differs."""
     width = len(source.fields) * PREFIX_SIZE
     expected = rows.prefixes[rank * width : (rank + 1) * width]
     actual = found.prefixes[rank * width : (rank + 1) * width]
-    cells: list[tuple[str | None, str | None, str | None]] = []
+    cells: list[_Cell] = []
     for number, item in enumerate(source.fields):
         at = slice(number * PREFIX_SIZE, (number + 1) * PREFIX_SIZE)
         if expected[at] != actual[at]:
-            cells.append((item.name, expected[at].hex(), actual[at].hex()))
-    return cells or [(None, None, None)]
+            cells.append(("cell", item.name, expected[at].hex(), actual[at].hex()))
+    if len(cells) == len(source.fields) and record.subject_column is not None:
+        # Another subject has another key, under which every cell of the row differs.
+        return [("subject", *cell[1:]) for cell in cells if cell[1] == record.subject_column]
+    return cells or [("row", None, None, None)]
 
 
 @dataclass(frozen=True)
@@ -199,9 +208,9 @@ class _Namer:
 
     def row(
         self,
-        problem: str,
         position: int,
         rank: int | None,
+        problem: str,
         column: str | None = None,
         expected: str | None = None,
         found: str | None = None,

@@ -121,8 +121,7 @@ def _open_cells(
         subject = values[subject_column][0].as_py()
         if subject is not None:
             text = subject.decode() if isinstance(subject, bytes) else str(subject)
-            keys = store.vault.subject_keys(snapshot.domain, [text], create_missing=False)
-            key = keys[0]
+            key = store.vault.known_subject_keys(snapshot.domain, [text])[0] or key
     identity = uuid.UUID(snapshot.snapshot_id).bytes
     return [
         Cell.opened(item.name, _salt(key, identity, number, column), _cbor(values, item))

@@ -116,8 +116,8 @@ class Difference:
     Attributes:
         dataset: name of the dataset.
         snapshot_id: the snapshot the data was compared with.
-        problem: "cell", "row" (no single column could be told), "row_added", "row_missing",
-            "file" or "schema".
+        problem: "cell", "subject" (every cell differs, as under another data subject's key),
+            "row" (no single column could be told), "row_added", "row_missing", "file" or "schema".
         row_number: committed row number, or None.
         row_key: unique-key columns of the row as they stand in the table, or None.
         file: path relative to the home, or None.
@@ -157,6 +157,8 @@ class Difference:
 
 _WORDS = {
     "cell": "the value is not the one that was committed",
+    "subject": "the row is not that of the data subject it was committed for, or the subject's key "
+    "is no longer in the vault",
     "row": "the row is not the one that was committed",
     "row_added": "the row was not there when the table was committed",
     "row_missing": "a committed row is missing",

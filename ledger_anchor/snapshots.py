@@ -320,7 +320,7 @@ class SnapshotStore:
         """Salts of a snapshot: a key for each subject of the table, the snapshot's for the rest.
 
         Raises:
-            SubjectKeyError: if keys are missing and may not be drawn.
+            SubjectKeyError: if the vault has none of the keys and may not draw them.
             TableError: if the subject column is not in the table or not text or a number.
         """
         snapshot = uuid.UUID(opening.snapshot_id).bytes
@@ -329,7 +329,13 @@ class SnapshotStore:
             return SaltPlan(snapshot, prepared, lambda batch: array("Q", bytes(8 * batch.rows)))
         subject = source.require([opening.subject_column], "the subject column")[0]
         lookup = SubjectLookup(source, subject)
-        keys = self.vault.subject_keys(opening.domain, lookup.subjects, create_missing=create)
+        if create:
+            keys = self.vault.subject_keys(opening.domain, lookup.subjects)
+        else:
+            # A subject without a key was not committed, or was erased: its rows must differ, and
+            # they do under any other key.
+            known = self.vault.known_subject_keys(opening.domain, lookup.subjects)
+            keys = [key or opening.key for key in known]
         prepared = engine.prepare_keys([*keys, opening.key])
         return SaltPlan(snapshot, prepared, lookup.index_of)
 

@@ -32,6 +32,7 @@ class Vault:
         self.signing_key_path = folder / "signing.key"
         self.state_path = folder / "signed-state"
         self.lock_path = folder / "lock"
+        self._subjects = folder / "subjects.sqlite"
 
     def signer(self) -> SignerKey | None:
         """The log's signing key, or None if there is none yet.
@@ -80,33 +81,22 @@ class Vault:
                 return key
         raise StorageError(f"{path} is damaged; restore it from a backup of the vault")
 
-    def subject_keys(
-        self, domain: str, subjects: Sequence[str], *, create_missing: bool
-    ) -> list[bytes]:
-        """Keys of data subjects, in the order asked for.
+    def subject_keys(self, domain: str, subjects: Sequence[str]) -> list[bytes]:
+        """Keys of data subjects, in the order asked for; new subjects get a key.
 
         Args:
             domain: the domain the subjects belong to.
             subjects: their ids as they stand in the table (keyed hashes), each once.
-            create_missing: draw keys for subjects that are new; otherwise they are an error.
 
         Returns:
             One key of 32 bytes per subject.
 
         Raises:
-            SubjectKeyError: if keys are missing and may not be drawn.
             StorageError: if the key store cannot be read or written.
         """
-        with open_database(self.folder / "subjects.sqlite", _SUBJECT_SCHEMA) as database:
-            database.execute("CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, subject TEXT)")
-            database.executemany("INSERT INTO wanted VALUES (?, ?)", enumerate(subjects))
+        with open_database(self._subjects, _SUBJECT_SCHEMA) as database:
+            _ask(database, subjects)
             missing = [row[0] for row in database.execute(_MISSING, (domain,))]
-            if missing and not create_missing:
-                raise SubjectKeyError(
-                    f"{len(missing)} of {len(subjects)} data subjects of {domain} have no key in "
-                    f"{self.folder / 'subjects.sqlite'}: they were erased, or the vault is not the "
-                    "one these snapshots were made with"
-                )
             drawn = secrets.token_bytes(KEY_SIZE * len(missing))
             fresh = (
                 (domain, subject, drawn[KEY_SIZE * number : KEY_SIZE * (number + 1)])
@@ -114,6 +104,37 @@ class Vault:
             )
             database.executemany("INSERT INTO subject_keys VALUES (?, ?, ?)", fresh)
             return [bytes(row[0]) for row in database.execute(_WANTED, (domain,))]
+
+    def known_subject_keys(self, domain: str, subjects: Sequence[str]) -> list[bytes | None]:
+        """Keys of data subjects as far as the vault has them: None for the others.
+
+        Args:
+            domain: the domain the subjects belong to.
+            subjects: their ids, each once.
+
+        Returns:
+            One key or None per subject.
+
+        Raises:
+            SubjectKeyError: if the vault has not one of the keys.
+            StorageError: if the key store cannot be read.
+        """
+        keys: list[bytes | None] = [None] * len(subjects)
+        if self._subjects.exists():
+            with open_database(self._subjects, None) as database:
+                _ask(database, subjects)
+                keys = [row[0] for row in database.execute(_WANTED, (domain,))]
+        if subjects and not any(keys):
+            raise SubjectKeyError(
+                f"none of {len(subjects)} data subjects of {domain} has a key in {self._subjects}: "
+                "this is not the vault these snapshots were made with"
+            )
+        return keys
+
+
+def _ask(database: sqlite3.Connection, subjects: Sequence[str]) -> None:
+    database.execute("CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, subject TEXT)")
+    database.executemany("INSERT INTO wanted VALUES (?, ?)", enumerate(subjects))
 
 
 _SUBJECT_SCHEMA = """

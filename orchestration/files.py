@@ -46,7 +46,7 @@ def read_json(path: Path, default: Any = None) -> Any:
     """Return a JSON file's content, or ``default`` where there is no such file."""
     try:
         return orjson.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return default
 
 

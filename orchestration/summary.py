@@ -67,7 +67,8 @@ def _print_ingested(console: Console, home: Home, state: Mapping[str, Any]) -> N
         unchecked[delivery["kind"]] = ", ".join(missing)
     console.print(table)
     for kind, missing in unchecked.items():
-        console.print(f"  Not checked of {kind}: {missing or 'nothing'}.", highlight=False)
+        line = f"  Not checked of {kind}: {missing or 'nothing'}."
+        console.print(line, soft_wrap=True, highlight=False)
     _print_feeds(console, home, state)
 
 
@@ -87,25 +88,28 @@ def _print_feeds(console: Console, home: Home, state: Mapping[str, Any]) -> None
 
 def _print_models(console: Console, home: Home, state: Mapping[str, Any]) -> None:
     console.print("\n[bold]Trained and documented[/]")
-    table = _table("model", "version", "status", "gates", "card")
     for model in state["models"]:
         outcome = read_json(home.state / "steps" / f"model-{model['model_id']}.json", {})
         gates: Mapping[str, str] = outcome.get("outcome", {}).get("gates", {})
-        table.add_row(
-            model["model_id"],
-            model["version"],
-            model["status"],
-            _tally(gates.values()),
-            str(home.models / model["path"] / "card.public.html"),
+        console.print(
+            f"  {model['model_id']} {model['version']} ({model['status']}); "
+            f"gates: {_tally(gates.values())}",
+            highlight=False,
         )
-    console.print(table, soft_wrap=True)
+        card = home.models / model["path"] / "card.public.html"
+        console.print(f"    card: {card}", soft_wrap=True, highlight=False)
 
 
 def _tally(answers: Iterable[str]) -> str:
     counts: dict[str, int] = {}
     for answer in answers:
         counts[answer] = counts.get(answer, 0) + 1
-    return ", ".join(f"{count} {answer}" for answer, count in sorted(counts.items())) or "-"
+    words = {
+        "insufficient_evidence": "with insufficient evidence",
+        "pass": "passed",
+        "fail": "failed",
+    }
+    return ", ".join(f"{n} {words.get(answer, answer)}" for answer, n in counts.items()) or "none"
 
 
 def _print_releases(console: Console, home: Home, state: Mapping[str, Any]) -> None:
@@ -141,8 +145,9 @@ def _print_anchors(console: Console, state: Mapping[str, Any]) -> None:
     rows = sum(row["rows"] or 0 for row in datasets)
     console.print("\n[bold]Anchored[/]")
     console.print(
-        f"{len(datasets)} datasets, {_number(rows)} rows, under a signed checkpoint of "
-        f"{size} log entries."
+        f"  {len(datasets)} datasets, {_number(rows)} rows, under a signed checkpoint of "
+        f"{size} log entries.",
+        highlight=False,
     )
 
 

@@ -20,6 +20,10 @@ class TracientTranslator(DagsterDbtTranslator):
         """Return the table's own name: table names carry layer and domain already."""
         return dg.AssetKey(dbt_resource_props["name"])
 
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """Return the model's own words, without the raw SQL that dagster-dbt adds."""
+        return str(dbt_resource_props.get("description", ""))
+
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         """Return the domain; tables that every domain reads are in ``policy``."""
         domain = _domain_of(dbt_resource_props)

@@ -1,13 +1,19 @@
-"""Fixtures for every test: where the third-party data is, and a home of its own for each test."""
+"""Fixtures for every test: third-party data, homes, the commands, and one small sample run."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +37,56 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
+
+
+def _command(program: str) -> Command:
+    path = Path(sys.executable).with_name(program)
+
+    def run(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if k != "TRACIENT_HOME"}
+        return subprocess.run(
+            [str(path), *map(str, arguments)],
+            capture_output=True, text=True, timeout=timeout, check=False, env=environment,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tracient() -> Command:
+    """The ``tracient`` program as a user starts it."""
+    return _command("tracient")
+
+
+@pytest.fixture(scope="session")
+def ledger_anchor() -> Command:
+    """The ``ledger-anchor`` program as a user starts it."""
+    return _command("ledger-anchor")
+
+
+@pytest.fixture(scope="session")
+def sample_run(
+    tmp_path_factory: pytest.TempPathFactory, tracient: Command
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A home after `tracient run` on a small sample, and what the command printed.
+
+    Tests read this home; a test that changes one takes ``sample_home``.
+    """
+    folder = tmp_path_factory.mktemp("sample") / "home"
+    done = tracient("run", "--home", folder, "--workers", 6000, "--batches", 400, timeout=570)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done
+
+
+@pytest.fixture(scope="session")
+def sample(sample_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
+    """The home of the small sample: to read, not to change."""
+    return sample_run[0]
+
+
+@pytest.fixture
+def sample_home(sample: Path, tmp_path: Path) -> Path:
+    """A copy of the small sample's home that a test may change."""
+    copy = tmp_path / "home"
+    shutil.copytree(sample, copy)
+    return copy

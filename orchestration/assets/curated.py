@@ -21,7 +21,14 @@ from orchestration.translator import TracientTranslator
 
 WAREHOUSE_POOL = "warehouse"
 #: "buildable": a test that compares a model with a seed runs with the model, not with the seed.
-BUILD = ("build", "--indirect-selection", "buildable")
+#: Unit tests judge the SQL, not the data: the test suite runs them.
+BUILD = (
+    "build",
+    "--indirect-selection",
+    "buildable",
+    "--exclude-resource-type",
+    "unit_test",
+)
 
 
 @dataclass(frozen=True)

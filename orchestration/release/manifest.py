@@ -32,6 +32,13 @@ from orchestration.release.spec import (
 )
 
 FORMAT = "tracient-release/1"
+SAMPLE_TITLE = {"en": "Simulated sample: {text}", "hi": "काल्पनिक नमूना: {text}"}
+SAMPLE_SENTENCE = {
+    "en": (
+        "These figures are of a simulated sample: no real worker, employer or company is in them."
+    ),
+    "hi": ("ये आँकड़े कंप्यूटर से बनाए गए काल्पनिक नमूने के हैं: इनमें कोई वास्तविक श्रमिक, नियोक्ता या कंपनी नहीं है।"),
+}
 INDEX_FORMAT = "tracient-release-index/1"
 PLACES_FILE = "places.parquet"
 
@@ -79,12 +86,18 @@ class SourceSnapshot:
 
 
 def release_key(
-    spec: Specification, sources: Sequence[SourceSnapshot], places_sha256: str = ""
+    spec: Specification, sources: Sequence[SourceSnapshot], public_sha256: str = ""
 ) -> str:
-    """Hash of what a release is made from and how: the same key is the same release."""
+    """Hash of what a release is made from and how: the same key is the same release.
+
+    Args:
+        spec: The specification.
+        sources: Snapshots it is made from.
+        public_sha256: Hash of the public tables it states: names of places, reference lines.
+    """
     snapshots = sorted([s.dataset, s.snapshot_id, s.root] for s in sources)
     return sha256_of(
-        {"snapshots": snapshots, "specification": spec.sha256, "places": places_sha256}
+        {"snapshots": snapshots, "specification": spec.sha256, "public": public_sha256}
     )
 
 
@@ -104,6 +117,8 @@ def build_manifest(
     files: Mapping[str, Mapping[str, Any]],
     mechanism: Mapping[str, str],
     rule_version: str,
+    is_sample: bool,
+    reference_lines: Sequence[Mapping[str, Any]],
     budget: Mapping[str, Any] | None,
     disclosure_control: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
@@ -116,7 +131,9 @@ def build_manifest(
         sources: Snapshots it was made from.
         files: ``file``, ``sha256`` and ``rows`` by table name, and of ``places``.
         mechanism: Name, library, version.
-        rule_version: Of the policy rules behind the figures.
+        rule_version: Of the policy rules behind the figures; several are separated by "; ".
+        is_sample: Whether the figures are of a simulated sample; then the words say so.
+        reference_lines: Dated policy figures beside the measures.
         budget: What it cost the population, or None.
         disclosure_control: Rules and the auditor's verdict, or None.
     """
@@ -124,14 +141,20 @@ def build_manifest(
     citation = release.citation.format(
         release_id=release_id, snapshot_id=sources[0].snapshot_id if sources else ""
     )
+    title, limits = release.title.model_dump(), release.what_it_cannot_say.model_dump()
+    if is_sample:
+        title = {lang: SAMPLE_TITLE[lang].format(text=text) for lang, text in title.items()}
+        limits = {lang: f"{SAMPLE_SENTENCE[lang]} {text}" for lang, text in limits.items()}
+        citation = SAMPLE_TITLE["en"].format(text=citation)
     return {
         "format": FORMAT,
         "release_id": release_id,
+        "is_sample": is_sample,
         "domain": release.domain,
         "kind": release.kind,
-        "title": release.title.model_dump(),
+        "title": title,
         "description": release.description.model_dump(),
-        "what_it_cannot_say": release.what_it_cannot_say.model_dump(),
+        "what_it_cannot_say": limits,
         "created_at": created_at,
         "period": release.period.model_dump(mode="json", by_alias=True),
         "specification_sha256": spec.sha256,
@@ -144,6 +167,7 @@ def build_manifest(
         "budget": dict(budget) if budget else None,
         "disclosure_control": dict(disclosure_control) if disclosure_control else None,
         "tables": [_table_entry(table, spec, files[table.name]) for table in release.tables],
+        "reference_lines": [dict(line) for line in reference_lines],
         "places": dict(files["places"]) if "places" in files else None,
         "licence": release.licence,
         "citation": citation,
@@ -295,6 +319,27 @@ def read_index(home_released: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_bytes())["releases"] if path.exists() else []
 
 
+def check_kind_of_home(home_released: Path, is_sample: bool) -> None:
+    """A home is of simulated or of real data for good: its releases must not be mixed.
+
+    Args:
+        home_released: The released folder.
+        is_sample: What the next release is of.
+
+    Raises:
+        InputError: If a release that stands is of the other kind.
+    """
+    words = {True: "simulated", False: "real"}
+    for entry in read_index(home_released):
+        if entry.get("is_sample") is not is_sample:
+            raise InputError(
+                where=f"home of release {entry['release_id']}",
+                expected=f"releases of {words[is_sample]} data only",
+                found=f"a release of {words.get(entry.get('is_sample'), 'unknown')} data",
+                what_to_do="Keep the sample apart from real data: use a home of its own (--home).",
+            )
+
+
 def update_index(home_released: Path, manifest: Mapping[str, Any], manifest_sha256: str) -> None:
     """List a release and make it the current one of its domain; no change, no write.
 
@@ -311,6 +356,7 @@ def update_index(home_released: Path, manifest: Mapping[str, Any], manifest_sha2
         "created_at": manifest["created_at"],
         "path": f"{domain}/{name}",
         "manifest_sha256": manifest_sha256,
+        "is_sample": manifest["is_sample"],
         "is_current": True,
     }
     before = read_index(home_released)

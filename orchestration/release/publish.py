@@ -24,6 +24,7 @@ from orchestration.release.hierarchy import Layout
 from orchestration.release.manifest import (
     SourceSnapshot,
     build_manifest,
+    check_kind_of_home,
     publish_lock,
     read_index,
     read_release,
@@ -50,6 +51,7 @@ from orchestration.release.measure import (
     worker_months,
 )
 from orchestration.release.places import places_table
+from orchestration.release.reference import reference_lines
 from orchestration.release.spec import (
     DpSpecification,
     MeasurementSpec,
@@ -147,6 +149,7 @@ def publish_dp(
     snapshots: Sequence[object],
     home_released: Path,
     budget_ledger_path: Path,
+    is_sample: bool,
     clock: Clock = utc_now,
     rule_version: str | None = None,
 ) -> ReleaseResult:
@@ -161,24 +164,30 @@ def publish_dp(
         snapshots: The anchored snapshots of those datasets.
         home_released: The released folder.
         budget_ledger_path: The ledger; draws are kept in ``draws/`` beside it.
+        is_sample: Whether the data is simulated; the release then says so everywhere. No part of
+            the key: a home never changes from one to the other.
         clock: Time of ledger entries and manifest.
-        rule_version: Of the policy rules behind the figures; the specification's by default.
+        rule_version: Of the policy rules behind the figures, several separated by "; "; the
+            specification's by default (public policy, not what a row happens to say).
 
     Returns:
         The release; ``is_new`` says whether anything was written.
 
     Raises:
-        InputError: If a frame cannot be released from; nothing was spent.
+        InputError: If a frame cannot be released from, or this home's releases are of the other
+            kind; nothing was spent.
         BudgetRefusedError: If a cap would be passed; nothing was drawn.
         BudgetLedgerError: If the ledger does not replay.
         PublishedFileError: If what stands is not what was published.
     """
     run = _prepare(spec, frames, places, snapshots, BudgetLedger(budget_ledger_path), clock)
     names = places_table(run.places)
-    key = release_key(spec, run.sources, sha256_of(names.to_pylist()))
+    lines = _reference_lines(run)
+    key = release_key(spec, run.sources, sha256_of([names.to_pylist(), lines]))
     release_id = release_id_of(spec, key)
     folder = home_released / run.release.domain / release_id
     with publish_lock(home_released):
+        check_kind_of_home(home_released, is_sample)
         entry = run.ledger.state().publications.get(key)
         standing = read_release(folder, entry["manifest_sha256"]) if entry else None
         if standing:
@@ -187,8 +196,19 @@ def publish_dp(
         reservations = _ensure_draws(run)
         created_at = entry["created_at"] if entry else run.clock().isoformat()
         with staging(home_released, run.release.domain, release_id) as temporary:
-            manifest = _write_dp(
-                run, temporary, release_id, created_at, reservations, names, rule_version
+            tables = _dp_tables(run, reservations)
+            manifest = build_manifest(
+                spec,
+                release_id=release_id,
+                created_at=created_at,
+                sources=run.sources,
+                files=write_files(temporary, {**tables, "places": names}),
+                mechanism=privacy.mechanism(),
+                rule_version=rule_version or run.release.rule_version,
+                is_sample=is_sample,
+                reference_lines=lines,
+                budget=_budget_entry(run, run.ledger.state(), reservations),
+                disclosure_control=None,
             )
             digest = write_manifest(temporary, manifest)
             _check_rebuilt(release_id, entry, digest)
@@ -211,6 +231,7 @@ def publish_sdc(
     *,
     snapshots: Sequence[object],
     home_released: Path,
+    is_sample: bool,
     clock: Clock = utc_now,
     rule_version: str | None = None,
 ) -> ReleaseResult:
@@ -221,14 +242,17 @@ def publish_sdc(
         frames: The dataset of the specification, as pandas or Arrow.
         snapshots: Its anchored snapshot.
         home_released: The released folder.
+        is_sample: Whether the data is simulated; the release then says so everywhere.
         clock: Time of the manifest.
-        rule_version: Of the policy rules behind the figures; the specification's by default.
+        rule_version: Of the policy rules behind the figures, several separated by "; "; the
+            specification's by default.
 
     Returns:
         The release; ``is_new`` says whether anything was written.
 
     Raises:
-        InputError: If the frame cannot be released from.
+        InputError: If the frame cannot be released from, or this home's releases are of the other
+            kind.
         DisclosureError: If no safe suppression was found; nothing was written.
         PublishedFileError: If what stands is not what was published.
     """
@@ -240,6 +264,7 @@ def publish_sdc(
     release_id = release_id_of(spec, key)
     folder = home_released / release.domain / release_id
     with publish_lock(home_released):
+        check_kind_of_home(home_released, is_sample)
         listed = {e["release_id"]: e["manifest_sha256"] for e in read_index(home_released)}
         standing = read_release(folder, listed[release_id]) if release_id in listed else None
         if standing:
@@ -256,6 +281,8 @@ def publish_sdc(
                 files=write_files(temporary, tables),
                 mechanism=pharma.mechanism(),
                 rule_version=rule_version or release.rule_version,
+                is_sample=is_sample,
+                reference_lines=[],
                 budget=None,
                 disclosure_control=control,
             )
@@ -281,29 +308,15 @@ def _prepare(
     return _DpRun(spec, release, frames, checked, layout, sources, ledger, clock)
 
 
-def _write_dp(
-    run: _DpRun,
-    temporary: Path,
-    release_id: str,
-    created_at: str,
-    reservations: Mapping[str, str],
-    names: pa.Table,
-    rule_version: str | None,
-) -> dict[str, Any]:
+def _reference_lines(run: _DpRun) -> list[dict[str, Any]]:
+    states = {int(code) for code in run.places["state_code"]}
+    return reference_lines(run.release.reference_lines, run.release.period, states)
+
+
+def _dp_tables(run: _DpRun, reservations: Mapping[str, str]) -> dict[str, pa.Table]:
     # From the stored draws only, so that a release can be built again byte for byte.
-    state = run.ledger.state()
-    tables = wages.build_tables(_read_draws(run, reservations, state), run.spec, run.layout)
-    return build_manifest(
-        run.spec,
-        release_id=release_id,
-        created_at=created_at,
-        sources=run.sources,
-        files=write_files(temporary, {**tables, "places": names}),
-        mechanism=privacy.mechanism(),
-        rule_version=rule_version or run.release.rule_version,
-        budget=_budget_entry(run, state, reservations),
-        disclosure_control=None,
-    )
+    draws = _read_draws(run, reservations, run.ledger.state())
+    return wages.build_tables(draws, run.spec, run.layout)
 
 
 def _ensure_draws(run: _DpRun) -> dict[str, str]:

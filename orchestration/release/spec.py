@@ -165,6 +165,16 @@ class ReleaseTable(Strict):
     measures: tuple[MeasureSpec, ...]
 
 
+class ReferenceSpec(Strict):
+    """Dated policy figures beside a measure; ``where`` picks the usable rows of the seed."""
+
+    measure: str
+    level: Literal["state"]
+    seed: str
+    where: dict[str, str]
+    label: Text
+
+
 class ReleaseSpecification(Strict):
     """What both kinds of release say about themselves."""
 
@@ -197,6 +207,7 @@ class DpSpecification(ReleaseSpecification):
     budget: Budget
     bounds: dict[str, Bounds]
     measurements: tuple[MeasurementSpec, ...]
+    reference_lines: tuple[ReferenceSpec, ...] = ()
 
     @model_validator(mode="after")
     def _whole_budget(self) -> DpSpecification:

@@ -146,7 +146,7 @@ def test_one_changed_value_is_named_by_row_and_column(
     before = columns[column][17]
     changed = {
         "payment_id": "payment-x",
-        "worker_id_hash": columns["worker_id_hash"][17],
+        "worker_id_hash": "worker-nobody",
         "hours": None,
         "wage_paise": 1,
         "rate": Decimal("0.01"),
@@ -155,15 +155,11 @@ def test_one_changed_value_is_named_by_row_and_column(
         "is_cash": not columns["is_cash"][17],
         "receipt": b"",
     }[column]
-    if column == "worker_id_hash":
-        changed = next(item for item in columns[column] if item != before)
     columns[column][17] = changed
     write(home, columns)
     with pytest.raises(DataMismatchError) as caught:
         store.reverify(snapshot.snapshot_id)
-    # Another subject has another key, so every cell of a row that changes hands is another.
-    found = [item.column for item in caught.value.differences]
-    assert found == (list(columns) if column == "worker_id_hash" else [column])
+    assert [item.column for item in caught.value.differences] == [column]
     difference = caught.value.differences[0]
     assert difference.dataset == "raw_wages__payments"
     assert (difference.file, difference.file_row) == ("lake/raw_wages__payments/0.parquet", 18)
@@ -172,32 +168,35 @@ def test_one_changed_value_is_named_by_row_and_column(
     assert len(difference.expected or "") == len(difference.found or "") == 8
     report = store.audit()
     assert not report.is_ok
-    assert f"column {found[0]}" in str(report.problems[0])
+    assert f"column {column}" in str(report.problems[0])
     assert str(before) not in str(report.problems[0]) or column == "payment_id"
 
 
-def test_rows_that_were_added_removed_or_swapped_are_named(home: Path) -> None:
+def test_a_row_that_changes_hands_is_named_by_its_subject_column(home: Path) -> None:
     store = SnapshotStore(home)
     columns = wages()
-    path = write(home, columns)
-    store.commit_table(spec(path))
-    write(home, {name: values[1:] for name, values in columns.items()})
-    problems = [str(problem) for problem in store.audit().problems]
-    assert len(problems) == 1
-    assert "a committed row is missing" in problems[0]
-    write(home, wages(ROWS + 1))
-    extra = wages(ROWS + 1)["payment_id"][-1]
-    problems = [problem for problem in store.audit().problems if problem.difference]
-    assert [item.difference.problem for item in problems] != []
-    write(home, {n: [*v, w] for (n, v), w in zip(columns.items(), _last(), strict=True)})
+    store.commit_table(spec(write(home, columns)))
+    workers = columns["worker_id_hash"]
+    workers[17] = next(worker for worker in workers if worker != workers[17])
+    write(home, columns)
     found = store.audit().problems
     assert len(found) == 1
+    assert "row 18" in str(found[0])
+    assert "column worker_id_hash: the row is not that of the data subject" in str(found[0])
+
+
+def test_rows_that_were_added_or_removed_are_named(home: Path) -> None:
+    store = SnapshotStore(home)
+    columns = wages()
+    store.commit_table(spec(write(home, columns)))
+    write(home, {name: values[1:] for name, values in columns.items()})
+    found = store.audit().problems
+    assert ["a committed row is missing" in str(problem) for problem in found] == [True]
+    extra = wages(1, start=500)
+    write(home, {name: [*values, *extra[name]] for name, values in columns.items()})
+    found = store.audit().problems
+    assert ["key payment_id=payment-500" in str(problem) for problem in found] == [True]
     assert "was not there when the table was committed" in str(found[0])
-    assert extra.startswith("payment-")
-
-
-def _last() -> list[Any]:
-    return [values[0] for values in wages(1, start=500).values()]
 
 
 def test_rows_in_another_order_and_one_value_changed_names_only_that_value(home: Path) -> None:
@@ -381,7 +380,7 @@ def test_a_subject_whose_key_is_gone_cannot_be_hashed_again(home: Path) -> None:
     store = SnapshotStore(home)
     snapshot = store.commit_table(spec(write(home, wages())))
     (home / "vault" / "anchor" / "subjects.sqlite").unlink()
-    with pytest.raises(SubjectKeyError, match="12 of 12 data subjects"):
+    with pytest.raises(SubjectKeyError, match="none of 11 data subjects"):
         store.reverify(snapshot.snapshot_id)
 
 

@@ -369,7 +369,7 @@ def test_a_machine_flags_and_never_denies(lake: Lake, warehouse: duckdb.DuckDBPy
         "select record_id, rule_id from fct_wages__payment_exceptions where action = 'flagged'",
     )
     expected = set()
-    for record in lake.records:
+    for record in (r for r in lake.records if not r["reverses"]):
         started = date.fromisoformat(record["periodFrom"])
         if started > DIED.get(record["workerIdHash"], date.max):
             expected.add((record["recordId"], "ghost.work_after_death"))

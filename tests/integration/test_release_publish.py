@@ -113,6 +113,7 @@ class Desk:
             ],
             "home_released": self.released,
             "budget_ledger_path": self.ledger,
+            "is_sample": False,
             "clock": lambda: NOW,
         }
         return publish_dp(self.spec, self.frames, **(arguments | changes))
@@ -487,12 +488,15 @@ def firm_frame() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def publish_firms(home: Path, version: str = "1") -> publish.ReleaseResult:
+def publish_firms(
+    home: Path, version: str = "1", *, is_sample: bool = False
+) -> publish.ReleaseResult:
     return publish_sdc(
         load_release_spec("pharma"),
         {"rel_pharma__firm_quarter": firm_frame()},
         snapshots=[{"dataset": "rel_pharma__firm_quarter", "snapshot_id": version, "rows": 1}],
         home_released=home / "released",
+        is_sample=is_sample,
         clock=lambda: NOW,
     )
 
@@ -573,3 +577,82 @@ def _without_noise(exact: dict) -> dict:
 def _noisy(vector: dict) -> NoisyVector:
     values = np.array(vector["values"], dtype=np.int64).reshape(vector["shape"])
     return NoisyVector(vector["query"], vector["level"], values, float(vector["scale"]) ** 2)
+
+
+def test_the_manifest_states_the_notified_rates_of_its_states_by_validity(desk):
+    lines = desk.publish().manifest["reference_lines"]
+    found = [(x["state_code"], x["from"], x["to"], x["value"]) for x in lines]
+    assert found == [
+        (9, "2023-04-01", "2024-03-31", 23_000),
+        (9, "2024-04-01", "2025-03-31", 23_700),
+        (10, "2023-04-01", "2024-03-31", 22_800),
+        (10, "2024-04-01", "2025-03-31", 24_500),
+    ]
+    assert {(x["measure"], x["level"]) for x in lines} == {("mean_daily_wage_paise", "state")}
+    assert all(x["source"] and x["label"]["en"] and x["label"]["hi"] for x in lines)
+
+
+def test_a_corrected_reference_line_makes_a_new_release_without_new_noise(desk, monkeypatch):
+    first = desk.publish()
+    release = desk.spec.release.model_copy(update={"reference_lines": ()})
+    desk.spec = Specification(release, desk.spec.disclosure)
+    monkeypatch.setattr(publish, "draw_measurement", refuse_to_draw)
+    second = desk.publish()
+    assert second.manifest["reference_lines"] == []
+    assert second.release_id != first.release_id
+
+
+def test_a_changed_policy_seed_alone_makes_a_new_release(desk, monkeypatch):
+    first = desk.publish()
+    lines = first.manifest["reference_lines"][:1]
+    monkeypatch.setattr(publish, "reference_lines", lambda *_: lines)
+    monkeypatch.setattr(publish, "draw_measurement", refuse_to_draw)
+    second = desk.publish()
+    assert second.release_id != first.release_id
+    assert second.manifest["specification_sha256"] == first.manifest["specification_sha256"]
+
+
+def test_the_rules_are_the_specifications_unless_the_caller_names_them(desk, home):
+    assert desk.publish().manifest["rule_version"] == (
+        "notified-wage/mgnrega-2023-24; notified-wage/mgnrega-2024-25"
+    )
+    other = Desk(home / "other", desk.frames, desk.spec)
+    assert other.publish(rule_version="a; b").manifest["rule_version"] == "a; b"
+
+
+def test_a_release_of_the_sample_says_so_in_both_languages_and_a_real_one_does_not(desk, home):
+    real = desk.publish().manifest
+    sample = Desk(home / "sample", desk.frames, desk.spec).publish(is_sample=True).manifest
+    firms = publish_firms(home / "sample", is_sample=True).manifest
+    assert (real["is_sample"], sample["is_sample"], firms["is_sample"]) == (False, True, True)
+    for manifest in (sample, firms):
+        assert manifest["title"]["en"].startswith("Simulated sample: ")
+        assert manifest["title"]["hi"].startswith("काल्पनिक नमूना: ")
+        assert "no real worker, employer or company" in manifest["what_it_cannot_say"]["en"]
+        assert "कोई वास्तविक श्रमिक, नियोक्ता या कंपनी नहीं" in manifest["what_it_cannot_say"]["hi"]
+        assert manifest["citation"].startswith("Simulated sample: ")
+    assert "imulated" not in json.dumps(real)
+    assert real["release_id"] == sample["release_id"]  # no part of the key
+
+
+def test_a_home_never_changes_from_the_sample_to_real_data(desk):
+    desk.publish(is_sample=True)
+    spent, files = desk.spent(), desk.files()
+    desk.version = "2"
+    with pytest.raises(InputError, match="use a home of its own"):
+        desk.publish(is_sample=False)
+    with pytest.raises(InputError, match="a release of simulated data"):
+        publish_firms(desk.home, is_sample=False)
+    assert (desk.spent(), desk.files()) == (spent, files)
+
+
+def test_whoever_publishes_must_say_whether_the_data_is_simulated(desk):
+    with pytest.raises(TypeError, match="is_sample"):
+        publish_dp(
+            desk.spec,
+            {},
+            places=PLACES,
+            snapshots=[],
+            home_released=desk.released,
+            budget_ledger_path=desk.ledger,
+        )

@@ -60,11 +60,18 @@ joined as (
         own_rate.rule_version,
         {{ ratio('recorded.amount_paise', 'recorded.days_worked * yardstick.daily_rate_paise') }}
             as notified_rate_ratio,
-        coalesce(recorded.period_from > deaths.died_on, false) as is_after_death,
-        coalesce(extract(year from recorded.period_from) - workers.birth_year > 80, false)
-            as is_over_80,
+        -- A reversal repeats the period of what it takes back: it is no work of its own.
         coalesce(
-            recorded.days_worked > date_diff('day', recorded.period_from, recorded.period_to) + 1,
+            recorded.reverses_record_id is null and recorded.period_from > deaths.died_on, false
+        ) as is_after_death,
+        coalesce(
+            recorded.reverses_record_id is null
+            and extract(year from recorded.period_from) - workers.birth_year > 80,
+            false
+        ) as is_over_80,
+        coalesce(
+            recorded.reverses_record_id is null
+            and recorded.days_worked > date_diff('day', recorded.period_from, recorded.period_to) + 1,
             false
         ) as is_days_beyond_period
     from recorded
