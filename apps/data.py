@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,8 +34,6 @@ INTERNAL_ROLE = "ml_team"
 
 # Freshness policy: wages and medicines are released once a month, with ten days' grace.
 FRESH_FOR_DAYS = 41
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class DashboardProblem(Exception):  # noqa: N818 - most are states of a page, not faults
@@ -124,9 +121,15 @@ class Release:
         return parse_time(str(self.manifest["created_at"]))
 
     @property
-    def rule_version(self) -> str:
-        """Version of the rules (notified rates, compliance rules) behind the figures."""
-        return str(self.manifest.get("rule_version") or "")
+    def is_sample(self) -> bool:
+        """Whether the figures are of a simulated sample, with no real person or firm in them."""
+        return bool(self.manifest.get("is_sample"))
+
+    @property
+    def rule_versions(self) -> Sequence[str]:
+        """Versions of the rules (notified rates, compliance rules) behind the figures."""
+        parts = str(self.manifest.get("rule_version") or "").split(";")
+        return [part.strip() for part in parts if part.strip()]
 
     @property
     def snapshot_ids(self) -> Sequence[str]:
@@ -202,12 +205,7 @@ class Release:
         listed = self.manifest.get(name.removesuffix(".parquet"))
         if isinstance(listed, Mapping):
             return str(listed.get("sha256", ""))
-        files = self.receipt.entry.get("files", {})
-        rows = files.items() if isinstance(files, Mapping) else ((f["path"], f) for f in files)
-        for path, digest in rows:
-            if Path(path).name == name:
-                return str(digest["sha256"] if isinstance(digest, Mapping) else digest)
-        return ""
+        return committed_files(self.receipt.entry).get(name, "")
 
     def _checked(self, name: str, expected: str) -> bytes:
         where = f"released/{self.domain}/{self.release_id}/{name}"
@@ -215,6 +213,15 @@ class Release:
         if (found := _sha256(content)) != expected:
             raise Refused(where, expected=expected, found=found)
         return content
+
+
+@dataclass(frozen=True)
+class Card:
+    """A public model card that passed its checks: parsed, as bytes, and its model's receipt."""
+
+    document: Mapping[str, Any]
+    content: bytes
+    receipt: Receipt
 
 
 @dataclass(frozen=True)
@@ -293,7 +300,8 @@ class Home:
         found = _sha256(content)
         if found != entry["manifest_sha256"]:
             raise Refused(where, expected=str(entry["manifest_sha256"]), found=found)
-        manifest, receipt = _parse_json(content, where), self.receipt(found, where)
+        receipt = self.receipt(found, where, f"release_{entry['domain']}")
+        manifest = _parse_json(content, where)
         for cited in manifest.get("snapshots", []):
             if not self.log().holds(str(cited["snapshot_id"]), before=receipt.log_index):
                 raise Refused(where, expected="anchors/log", found=str(cited["snapshot_id"]))
@@ -322,14 +330,14 @@ class Home:
         except (AnchorError, ValueError) as error:
             raise Refused("anchors/log/checkpoint", found=str(error)) from error
 
-    def receipt(self, digest: str, where: str) -> Receipt:
-        """The log's receipt for the entry that commits to a file's SHA-256, proof checked.
+    def receipt(self, digest: str, where: str, dataset: str) -> Receipt:
+        """The log's receipt for a dataset's entry that commits to a file's SHA-256, proof checked.
 
         Raises:
-            Refused: no entry of the log names the digest, or the proof does not verify.
+            Refused: no entry of the dataset names the digest, or the proof does not verify.
         """
         log = self.log()
-        index = log.find(digest)
+        index = log.find(digest, dataset)
         if index is None:
             raise Refused(where, expected="anchors/log", found=digest)
         return log.receipt(index)
@@ -359,27 +367,41 @@ class Home:
             model_sha256=str(row["model_sha256"]),
         )
 
-    def card(self, model: Model) -> tuple[Mapping[str, Any], bytes]:
-        """The public model card: parsed, and as the bytes that the index names.
+    def card(self, model: Model) -> Card:
+        """The public model card, once every file of the model that stands here was checked.
 
         Raises:
-            Refused: the card's bytes are not those that `models/index.json` names.
+            Refused: the card is not the one that `models/index.json` names, no entry of the log
+                commits to it, or a file beside it is not the one of that entry.
+            Unreadable: there is no card.
         """
-        where = f"models/{model.model_id}/{model.version}/card.public.json"
-        content = _read(model.folder / "card.public.json", where)
+        where = f"models/{model.model_id}/{model.version}"
+        path = f"{where}/card.public.json"
+        content = _read(model.folder / "card.public.json", path)
         if (found := _sha256(content)) != model.card_sha256:
-            raise Refused(where, expected=model.card_sha256, found=found)
-        return _parse_json(content, where), content
+            raise Refused(path, expected=model.card_sha256, found=found)
+        receipt = self.receipt(found, path, f"model_{model.model_id}")
+        committed = committed_files(receipt.entry)
+        if (expected := committed.get("model.ubj", "")) != model.model_sha256:
+            raise Refused("models/index.json", expected=expected, found=model.model_sha256)
+        for name, expected in committed.items():
+            file = model.folder / name
+            # Files may be missing (a public server need not hold the model), never different.
+            if file.is_file() and (found := _sha256(file.read_bytes())) != expected:
+                raise Refused(f"{where}/{name}", expected=expected, found=found)
+        return Card(_parse_json(content, path), content, receipt)
 
     def internal_card(self, model: Model) -> Mapping[str, Any]:
         """The internal card with exact group metrics, for the ML team's role only.
 
         Raises:
             NotAllowed: the server does not run with the ML team's role.
+            Refused: the model's files are not those that were committed.
         """
         where = f"models/{model.model_id}/{model.version}/card.internal.json"
         if os.environ.get(ROLE_VARIABLE) != INTERNAL_ROLE:
             raise NotAllowed(where)
+        self.card(model)
         document: Mapping[str, Any] = _parse_json(
             _read(model.folder / "card.internal.json", where), where
         )
@@ -399,12 +421,12 @@ class Log:
         self._snapshots: dict[str, int] = {}
         for index, entry in enumerate(self.entries):
             self._snapshots.setdefault(str(entry.get("snapshot_id")), index)
-        self._digests = [set(_SHA256.findall(json.dumps(entry))) for entry in self.entries]
 
-    def find(self, digest: str) -> int | None:
-        """Number of the newest entry that names a SHA-256 in lower-case hex, or None."""
-        for index in range(len(self._digests) - 1, -1, -1):
-            if digest in self._digests[index]:
+    def find(self, digest: str, dataset: str) -> int | None:
+        """Number of a dataset's newest entry that commits to a file's SHA-256, or None."""
+        for index in range(len(self.entries) - 1, -1, -1):
+            entry = self.entries[index]
+            if entry.get("dataset") == dataset and digest in committed_files(entry).values():
                 return index
         return None
 
@@ -427,6 +449,11 @@ class Log:
             raise Refused(f"anchors/log#{index}", found=str(error)) from error
         root = checkpoint.root.hex()
         return Receipt(index, checkpoint.size, root, checkpoint.origin, self.entries[index], proof)
+
+
+def committed_files(entry: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 by path of the files that a log entry commits to (none for an entry of a table)."""
+    return {str(file["path"]): str(file["sha256"]) for file in entry.get("files") or []}
 
 
 def home_path() -> Path:

@@ -157,10 +157,8 @@ def _name(
     where = _Namer(snapshot, source, record, keys)
     listed = 0
     for rank, position in position_of.items():
-        for problem, column, expected, digest in _differing_cells(
-            record, source, rows, found, rank
-        ):
-            yield where.row(problem, position, rank, column, expected, digest)
+        for cell in _differing_cells(record, source, rows, found, rank):
+            yield where.row(position, rank, *cell)
             listed += 1
             if listed == _LISTED:
                 return

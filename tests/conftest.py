@@ -73,7 +73,7 @@ def sample_run(
     Tests read this home; a test that changes one takes ``sample_home``.
     """
     folder = tmp_path_factory.mktemp("sample") / "home"
-    done = tracient("run", "--home", folder, "--workers", 6000, "--batches", 400, timeout=570)
+    done = tracient("run", "--home", folder, "--workers", 6000, "--batches", 1400, timeout=570)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done
 

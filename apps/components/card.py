@@ -8,7 +8,7 @@ release, the receipt, the data, the link and the accessible table.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -26,7 +26,10 @@ PANELS = ("verify", "data", "link", "table")
 
 @dataclass(frozen=True)
 class Figure:
-    """Everything a card says. `rows` pairs the names of each cell with the cell itself."""
+    """Everything a card says. `rows` pairs the names of each cell with the cell itself.
+
+    `control` draws a control of the picture, right below it.
+    """
 
     figure_id: str
     title: str
@@ -37,6 +40,7 @@ class Figure:
     rows: Sequence[tuple[Sequence[str], Cell]]
     release: Release
     table: Table
+    control: Callable[[], None] | None = None
 
 
 def card(page: Page, figure: Figure) -> None:
@@ -45,9 +49,13 @@ def card(page: Page, figure: Figure) -> None:
     with st.container(key=f"card-{figure.figure_id}"):
         st.html(
             f'<div class="figure" id="{figure.figure_id}"><h2>{escape(figure.title)}</h2>'
-            f'<p class="subtitle">{escape(figure.subtitle)}</p>{figure.picture}'
-            f'<p class="sure">{escape(figure.certainty)}</p>{_withheld(figure, say)}'
-            f"{_footer(figure, say)}</div>"
+            f'<p class="subtitle">{escape(figure.subtitle)}</p>{figure.picture}</div>'
+        )
+        if figure.control:
+            figure.control()
+        st.html(
+            f'<div class="figure"><p class="sure">{escape(figure.certainty)}</p>'
+            f"{_withheld(figure, say)}{_footer(figure, say)}</div>"
         )
         _panels(page, figure)
 
@@ -85,13 +93,17 @@ def _footer(figure: Figure, say: Translator) -> str:
     release = figure.release
     snapshots = ", ".join(release.snapshot_ids[:1]) or "–"
     items = [
-        (say("card.released"), day_text(release.created_at, say.language)),
-        (say("card.release"), release.release_id),
-        (say("card.snapshot"), snapshots),
-        (say("card.rules"), release.rule_version or "–"),
+        (say("card.released"), [day_text(release.created_at, say.language)]),
+        (say("card.release"), [release.release_id]),
+        (say("card.snapshot"), [snapshots]),
+        (say("card.rules"), release.rule_versions or ["–"]),
     ]
-    body = "".join(f"<span>{escape(a)} <b>{escape(b)}</b></span>" for a, b in items)
-    return f'<div class="source">{body}</div>'
+    body = "".join(
+        f"<span>{escape(name)} {', '.join(f'<b>{escape(value)}</b>' for value in values)}</span>"
+        for name, values in items
+    )
+    tag = f'<strong class="tag">{escape(say("sample.tag"))}</strong>' if release.is_sample else ""
+    return f'<div class="source">{tag}{body}</div>'
 
 
 @st.fragment
@@ -124,10 +136,11 @@ def _receipt(page: Page, figure: Figure) -> None:
         say("receipt.signed", origin=receipt.origin, root=receipt.root[:16]),
     ]
     items = "".join(f"<li>{escape(text)}</li>" for text in checks)
+    limits = " ".join([*_sample_note(page, figure.release), say("receipt.limits")])
     st.html(
         f'<div class="receipt"><h3>{escape(say("receipt.checked"))}</h3>'
         f'<ul class="checks">{items}</ul>'
-        f"<h3>{escape(say('receipt.not_proven'))}</h3><p>{escape(say('receipt.limits'))}</p></div>"
+        f"<h3>{escape(say('receipt.not_proven'))}</h3><p>{escape(limits)}</p></div>"
     )
     proof_button(page, figure.release, figure.figure_id)
 
@@ -137,18 +150,28 @@ def proof_button(page: Page, release: Release, key: str) -> None:
     st.download_button(
         page.say("receipt.download"),
         release.receipt.proof,
-        file_name=f"{release.release_id}.tlog-proof",
+        file_name=f"{_stem(release)}.tlog-proof",
         mime="text/plain",
         key=f"proof:{key}",
         on_click="ignore",
     )
 
 
+def _sample_note(page: Page, release: Release) -> list[str]:
+    return [page.say("sample.banner")] if release.is_sample else []
+
+
+def _stem(release: Release) -> str:
+    # A file travels without its page: its name has to say what the banner said.
+    return f"simulated-sample.{release.release_id}" if release.is_sample else release.release_id
+
+
 def _data(page: Page, figure: Figure) -> None:
     say, table = page.say, figure.table
-    note = say("card.data_note", licence=str(figure.release.manifest.get("licence", "")))
+    licence = say("card.data_note", licence=str(figure.release.manifest.get("licence", "")))
+    note = " ".join([*_sample_note(page, figure.release), licence])
     st.html(f'<p class="panel-note">{escape(note)}</p>')
-    stem = f"{figure.release.release_id}.{table.name}"
+    stem = f"{_stem(figure.release)}.{table.name}"
     with st.container(horizontal=True):
         st.download_button(
             say("card.csv"),

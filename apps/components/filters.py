@@ -62,6 +62,23 @@ def _write(name: str, key: str, default: str | None) -> None:
         st.query_params[name] = value
 
 
+def is_on(name: str, code: str) -> bool:
+    """Whether the address holds a code under a name."""
+    return st.query_params.get(name) == code
+
+
+def switch(where: Any, name: str, code: str, label: str) -> None:
+    """A button that puts a code into the address, or takes it out where it stands."""
+    where.button(label, on_click=_flip, args=(name, code), key=f"switch:{name}")
+
+
+def _flip(name: str, code: str) -> None:
+    if is_on(name, code):
+        st.query_params.pop(name)
+    else:
+        st.query_params[name] = code
+
+
 def reset(where: Any, label: str, names: Sequence[str]) -> None:
     """A button that clears the named filters from the URL."""
     where.button(label, on_click=_clear, args=(tuple(names),), key="filter:reset")

@@ -225,11 +225,15 @@ def dot_plot(
 def _panel(panel: Panel, scale: Scale, say: Translator, references: Sequence[Reference]) -> str:
     measure = panel.rows[0].cell.measure if panel.rows else ""
     title = f'<h3 class="panel-title">{escape(panel.title)}</h3>' if panel.title else ""
-    names = "".join(
-        f'<span class="ref-name" style="{_from(scale.at(line.value))}">{escape(line.label)}</span>'
+    # A row for each name: two lines may stand so close that their names would collide.
+    head = "".join(
+        _frame_row(
+            "head",
+            f'<span class="ref-name" style="{_from(scale.at(line.value))}">'
+            f"{escape(line.label)}</span>",
+        )
         for line in references
     )
-    head = _frame_row("head", names) if references else ""
     rows = "".join(_dot_row(row, scale, say, references) for row in panel.rows)
     axis = "".join(
         f'<span style="left:{scale.at(tick):.2f}%">{escape(value_text(measure, tick))}</span>'

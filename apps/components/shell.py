@@ -183,6 +183,15 @@ def notices(page: Page, release: Release) -> None:
         state("budget", title, say("states.budget.body", epsilon=budget.get("epsilon", "")), say)
 
 
+def sample_banner(say: Translator, *releases: Release) -> None:
+    """One calm line above everything where a page shows figures of a simulated sample."""
+    if any(release.is_sample for release in releases):
+        st.html(
+            f'<p class="sample" role="note"><b>{escape(say("sample.tag"))}</b> '
+            f"{escape(say('sample.banner'))}</p>"
+        )
+
+
 def lead(text: str) -> None:
     """The one sentence that answers the view's question."""
     st.html(f'<p class="lead">{escape(text)}</p>')

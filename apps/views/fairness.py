@@ -11,7 +11,7 @@ import streamlit as st
 
 from apps.components import card, cells, filters, pictures, shell
 from apps.components.pictures import Cell, Panel, Row
-from apps.data import DashboardProblem, Model, Release, Table
+from apps.data import Card, DashboardProblem, Model, Release, Table
 from apps.text.findings import compare, fraction_phrase, sentence_case
 from apps.text.numbers import period_text
 
@@ -38,6 +38,7 @@ def load(page: shell.Page) -> Fairness:
 
 def draw(page: shell.Page, fairness: Fairness) -> None:
     """The answer, a card by grouping, the public model card, and the internal figures."""
+    shell.sample_banner(page.say, fairness.release)
     shell.notices(page, fairness.release)
     say = page.say
     top = st.container()
@@ -138,36 +139,36 @@ def _model_cards(page: shell.Page, models: list[Model]) -> None:
         shell.state("empty", say("fairness.no_model.title"), say("fairness.no_model.body"), say)
     for model in models:
         try:
-            document, content = page.home.card(model)
+            checked = page.home.card(model)
         except DashboardProblem as problem:
             shell.problem_state(problem, say)
             continue
-        _public_card(page, model, document, content)
+        _public_card(page, model, checked)
     _internal(page, models)
 
 
-def _public_card(
-    page: shell.Page, model: Model, document: Mapping[str, Any], content: bytes
-) -> None:
-    say = page.say
+def _public_card(page: shell.Page, model: Model, checked: Card) -> None:
+    say, receipt = page.say, checked.receipt
     name = f"{model.model_id}-{model.version}"
     hashes = [("model_hash", model.model_sha256), ("card_hash", model.card_sha256)]
     facts = "".join(
         f"<span>{escape(say(f'fairness.{word}'))} <b>{escape(digest[:16])}</b></span>"
         for word, digest in hashes
     )
+    anchored = say("fairness.anchored", index=receipt.log_index, size=receipt.log_size)
     with st.container(key=f"card-model-{name.replace('.', '-')}"):
         status = say.code("model_status", model.status)
         st.html(
             f'<div class="figure"><h2>{escape(model.model_id)} {escape(model.version)}</h2>'
             f'<p class="subtitle">{escape(say("fairness.card_line", status=status))}</p>'
+            f'<ul class="checks"><li>{escape(anchored)}</li></ul>'
             f'<div class="source">{facts}</div></div>'
         )
         with st.expander(say("fairness.read_card")):
-            st.html(f'<div class="modelcard" lang="en">{_document(document)}</div>')
+            st.html(f'<div class="modelcard" lang="en">{_document(checked.document)}</div>')
         st.download_button(
             say("fairness.card_download"),
-            content,
+            checked.content,
             file_name=f"{name}.card.json",
             mime="application/json",
             key=f"modelcard:{name}",

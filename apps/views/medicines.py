@@ -44,6 +44,7 @@ def load(page: shell.Page) -> Medicines:
 
 def draw(page: shell.Page, medicines: Medicines) -> None:
     """The answer, three key figures, class by jurisdiction, then quarters by jurisdiction."""
+    shell.sample_banner(page.say, medicines.release)
     shell.notices(page, medicines.release)
     top = st.container()
     choice = _filters(page, medicines)

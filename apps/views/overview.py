@@ -62,9 +62,10 @@ def _domain(page: shell.Page, domain: str, name: str) -> Part:
 
 def draw(page: shell.Page, overview: Overview) -> None:
     """The answer, three key figures, a card a domain, and the ways on."""
-    for part in (overview.wages, overview.medicines):
-        if isinstance(part, Domain) and part.release.is_current:
-            shell.notices(page, part.release)
+    parts = [p for p in (overview.wages, overview.medicines) if isinstance(p, Domain)]
+    shell.sample_banner(page.say, *(part.release for part in parts))
+    for part in parts:
+        shell.notices(page, part.release)
     _answer(page, overview)
     if isinstance(overview.wages, Domain):
         _wages_card(page, overview.wages, overview.places)

@@ -44,6 +44,8 @@ def draw(page: shell.Page, checked: Checked) -> None:
         if not wrong
         else say("verify.lead_bad", wrong=wrong, total=total)
     )
+    opened = [release for _, release in checked.releases if isinstance(release, Release)]
+    shell.sample_banner(say, *opened)
     shell.lead(text)
     checkpoint = checked.log.checkpoint
     shell.key_figures(

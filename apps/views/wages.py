@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -11,12 +14,15 @@ from apps.components.pictures import Cell, Panel, Reference, Row
 from apps.data import Release, Table
 from apps.text.catalogue import Translator
 from apps.text.findings import compare, fraction_phrase, sentence_case, split_by_reference
-from apps.text.numbers import month_name, period_text
+from apps.text.numbers import month_name, period_text, rupees
 
 SHARE = "below_notified_rate_share"
 MEAN = "mean_daily_wage_paise"
 COUNT = "worker_count"
 MEASURES = (SHARE, MEAN, COUNT)
+
+# Of the whole pilot the ends are shown first: all its districts are eight screens of a phone.
+HIGHEST, LOWEST = 8, 7
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ def load(page: shell.Page) -> Wages:
 
 def draw(page: shell.Page, wages: Wages) -> None:
     """The answer, three key figures, then map, districts, months and sexes."""
+    shell.sample_banner(page.say, wages.release)
     shell.notices(page, wages.release)
     top = st.container()
     choice = _filters(page, wages)
@@ -104,7 +111,7 @@ def _filters(page: shell.Page, wages: Wages) -> Choice:
             cells.ALL,
             lambda c: say("filters.all_states") if c == cells.ALL else wages.places.state(int(c)),
         )
-        filters.reset(st, say("filters.reset"), ("measure", "period", "state"))
+        filters.reset(st, say("filters.reset"), ("measure", "period", "state", "districts"))
     return Choice(measure, period, state)
 
 
@@ -215,18 +222,19 @@ def _district_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
         int(code): {int(key): cell for key, cell in cells.by(group, "district_code").items()}
         for code, group in frame.groupby("state_code")
     }
-    own = _own(wages, choice, choice.measure)
-    lines = []
-    if own.value is not None and choice.measure != COUNT:
-        lines = [Reference(f"{sentence_case(_place(page, wages, choice))}: {own.text}", own.value)]
+    lines = _lines(page, wages, choice)
     flat = [cell for group in by_state.values() for cell in group.values()]
-    panels = [
-        Panel(
-            wages.places.state(code) if choice.state_code is None else "",
-            [Row(wages.places.district(key), cell) for key, cell in _sorted(by_state[code])],
-        )
-        for code in sorted(by_state, key=wages.places.state)
-    ]
+    is_long = len(flat) > HIGHEST + LOWEST
+    if is_long and not filters.is_on("districts", "all"):
+        panels = _ends(page, wages, by_state)
+    else:
+        panels = [
+            Panel(
+                wages.places.state(code) if choice.state_code is None else "",
+                [Row(wages.places.district(key), cell) for key, cell in _sorted(by_state[code])],
+            )
+            for code in sorted(by_state, key=wages.places.state)
+        ]
     rows = [
         ([wages.places.district(key), wages.places.state(code)], cell)
         for code in sorted(by_state, key=wages.places.state)
@@ -236,7 +244,7 @@ def _district_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
         page,
         card.Figure(
             figure_id="districts",
-            title=_district_title(page, flat, own),
+            title=_district_title(page, flat, _own(wages, choice, choice.measure)),
             subtitle=_subtitle(page, wages, choice, "district"),
             picture=pictures.dot_plot(panels, pictures.scale_for(flat, lines), say, lines),
             certainty=say("wages.district_note"),
@@ -244,8 +252,47 @@ def _district_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
             rows=rows,
             release=wages.release,
             table=wages.quarters,
+            control=partial(_district_switch, say, len(flat)) if is_long else None,
         ),
     )
+
+
+def _district_switch(say: Translator, count: int) -> None:
+    word = "fewer" if filters.is_on("districts", "all") else "all"
+    filters.switch(st, "districts", "all", say(f"wages.districts.{word}", count=count))
+
+
+def _ends(
+    page: shell.Page, wages: Wages, by_state: Mapping[int, Mapping[int, Cell]]
+) -> list[Panel]:
+    """The districts with the highest and the lowest published figures, each with its state."""
+    shown = [
+        (f"{wages.places.district(key)}, {wages.places.state(code)}", cell)
+        for code, group in by_state.items()
+        for key, cell in group.items()
+        if cell.is_published
+    ]
+    shown.sort(key=lambda item: -(item[1].value or 0.0))
+    ends = {"highest": shown[:HIGHEST], "lowest": shown[HIGHEST:][-LOWEST:]}
+    return [
+        Panel(page.say(f"wages.districts.{end}"), [Row(name, cell) for name, cell in found])
+        for end, found in ends.items()
+        if found
+    ]
+
+
+def _lines(page: shell.Page, wages: Wages, choice: Choice) -> list[Reference]:
+    """The chosen area's own figure and, for the wage of a state, the rate notified for it."""
+    own = _own(wages, choice, choice.measure)
+    lines = []
+    if own.value is not None and choice.measure != COUNT:
+        lines = [Reference(f"{sentence_case(_place(page, wages, choice))}: {own.text}", own.value)]
+    start = f"{choice.period[:4]}-{3 * int(choice.period[-1]) - 2:02d}"
+    for rate in _notified(wages.release, choice):
+        if rate["from"][:7] <= start <= rate["to"][:7]:
+            name = page.say.pick(rate["label"])
+            lines.append(Reference(f"{name}: {rupees(rate['value'])}", float(rate["value"])))
+    return lines
 
 
 def _district_title(page: shell.Page, districts: list[Cell], own: Cell) -> str:
@@ -269,7 +316,7 @@ def _month_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
         (month_name(period, say.language), period_text(period, say.language), cell)
         for period, cell in sorted(series.items())
     ]
-    steps = _notified(wages.release, choice, [period for period, _ in sorted(series.items())], say)
+    steps = _steps(_notified(wages.release, choice), sorted(series), say)
     lines = [Reference(name, v) for name, values in steps for v in values if v is not None]
     scale = pictures.scale_for([cell for _, _, cell in points], lines, ticks=4)
     last = points[-1][2]
@@ -309,22 +356,34 @@ def _month_title(page: shell.Page, points: list[tuple[str, str, Cell]], measure:
     return say(f"wages.month_title.{measure}.{way}", start=start, end=end)
 
 
-def _notified(
-    release: Release, choice: Choice, months: list[str], say: Translator
-) -> list[tuple[str, list[float | None]]]:
-    """The notified wage of the chosen state by month, where the release states it."""
-    lines = [
+def _notified(release: Release, choice: Choice) -> list[Mapping[str, Any]]:
+    """The rates notified for the chosen area by time, where the release states them."""
+    return [
         line
         for line in release.manifest.get("reference_lines", [])
-        if line["measure"] == choice.measure and line.get("state_code") == choice.state_code
+        if line["measure"] == choice.measure and line["state_code"] == choice.state_code
     ]
-    if not lines or choice.state_code is None:
+
+
+def _steps(
+    rates: Sequence[Mapping[str, Any]], months: Sequence[str], say: Translator
+) -> list[tuple[str, list[float | None]]]:
+    """The notified rate by month as one stepped line, named with each rate and its first day."""
+    if not rates:
         return []
     values = [
-        next((float(x["value"]) for x in lines if x["from"][:7] <= m <= x["to"][:7]), None)
+        next((float(x["value"]) for x in rates if x["from"][:7] <= m <= x["to"][:7]), None)
         for m in months
     ]
-    return [(say.pick(lines[-1]["label"]), values)]
+    each = [
+        say(
+            "wages.rate_from",
+            value=rupees(rate["value"]),
+            date=period_text(rate["from"][:7], say.language),
+        )
+        for rate in rates
+    ]
+    return [(f"{say.pick(rates[-1]['label'])}: {', '.join(each)}", values)]
 
 
 def _sex_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
@@ -334,10 +393,7 @@ def _sex_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
     )
     # "unknown" and "other" are small; they stay in the table, withheld or not.
     order = [code for code in ("female", "male", "other", "unknown") if code in sexes]
-    own = _own(wages, choice, choice.measure)
-    lines = []
-    if own.value is not None and choice.measure != COUNT:
-        lines = [Reference(f"{sentence_case(_place(page, wages, choice))}: {own.text}", own.value)]
+    lines = _lines(page, wages, choice)
     rows = [Row(say.code("groups.sex", code), sexes[code]) for code in order]
     scale = pictures.scale_for([row.cell for row in rows], lines)
     card.card(

@@ -24,6 +24,7 @@ from orchestration.release import (
     publish_sdc,
 )
 from orchestration.resources import HomeResource
+from orchestration.sample import is_sample
 
 
 def release_domain(home: Home, domain: Domain) -> Mapping[str, Any]:
@@ -74,7 +75,13 @@ def _publish(home: Home, domain: Domain, snapshots: Sequence[Snapshot]) -> Relea
     spec = load_release_spec(plan.spec)
     frames = {table: lake.read(table) for table in plan.tables}
     if plan.kind == "sdc":
-        return publish_sdc(spec, frames, snapshots=snapshots, home_released=home.released)
+        return publish_sdc(
+            spec,
+            frames,
+            snapshots=snapshots,
+            home_released=home.released,
+            is_sample=is_sample(home),
+        )
     return publish_dp(
         spec,
         frames,
@@ -82,6 +89,7 @@ def _publish(home: Home, domain: Domain, snapshots: Sequence[Snapshot]) -> Relea
         snapshots=snapshots,
         home_released=home.released,
         budget_ledger_path=home.budget_ledger,
+        is_sample=is_sample(home),
     )
 
 

@@ -254,6 +254,7 @@ class HomeMaker:
         created_at: datetime | None = None,
         is_current: bool = True,
         is_budget_spent: bool = False,
+        is_sample: bool = True,
     ) -> Path:
         """Write one release with its manifest and remember its log entry."""
         folder = self.home / "released" / domain / release_id
@@ -270,10 +271,10 @@ class HomeMaker:
             places = _file(path, 132)
         created = created_at or datetime.now(UTC)
         manifest = _manifest(domain, release_id, created, described, places, is_budget_spent)
+        manifest["is_sample"] = is_sample
         self.entries.append(_entry("raw", domain, SNAPSHOT[domain], []))
         (folder / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1))
-        files = sorted(folder.iterdir())
-        listed = [{"path": file.name, "sha256": _sha(file), "size": 1} for file in files]
+        listed = [_listed(file) for file in sorted(folder.iterdir())]
         self.entries.append(_entry("release", domain, f"snapshot-of-{release_id}", listed))
         self.index.append(
             {
@@ -307,6 +308,8 @@ class HomeMaker:
         (folder / "card.public.json").write_text(json.dumps(card))
         internal = {"groups": [{"group": "female", "positives": 412, "missed": 139, "rate": 0.337}]}
         (folder / "card.internal.json").write_text(json.dumps(internal))
+        files = [_listed(file) for file in sorted(folder.iterdir())]
+        self.entries.append(_entry("model", model_id, f"snapshot-of-{model_id}", files))
         index = self.home / "models" / "index.json"
         rows = json.loads(index.read_text()) if index.exists() else []
         rows.append(
@@ -343,6 +346,10 @@ def _sha(path: Path) -> str:
 
 def _file(path: Path, rows: int) -> Row:
     return {"file": path.name, "sha256": _sha(path), "rows": rows}
+
+
+def _listed(path: Path) -> Row:
+    return {"path": path.name, "sha256": _sha(path), "size": path.stat().st_size}
 
 
 def _entry(kind: str, domain: str, snapshot_id: str, files: list[Row]) -> bytes:
@@ -390,7 +397,9 @@ def _manifest(
         "period": {"from": "2024-01-01", "to": "2024-12-31" if is_wages else "2025-12-31"},
         "specification_sha256": "0" * 64,
         "snapshots": [{"dataset": "synthetic", "snapshot_id": SNAPSHOT[domain], "rows": 1}],
-        "rule_version": "mgnrega-2023-25" if is_wages else "pharma-rules-2025-09",
+        "rule_version": "notified-wage/mgnrega-2023-24; notified-wage/mgnrega-2024-25"
+        if is_wages
+        else "pharma-rules-2025-09",
         "mechanism": {"name": "synthetic", "library": "none", "version": "0"},
         "budget": budget if is_wages else None,
         "disclosure_control": None if is_wages else {"threshold": 3},
@@ -413,10 +422,7 @@ def _reference_lines() -> Iterator[Row]:
                 "from": start,
                 "to": end,
                 "value": rate * 100,
-                "label": {
-                    "en": "Notified wage (MGNREGA, from Apr 2024)",
-                    "hi": "अधिसूचित मज़दूरी (मनरेगा, अप्रैल 2024 से)",
-                },
+                "label": {"en": "Notified MGNREGA day rate", "hi": "मनरेगा की अधिसूचित दैनिक दर"},
                 "source": "MGNREGA notifications 2023-24 and 2024-25",
             }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from apps import data
-from apps.data import Home, NoRelease, NotAllowed, Refused, Unreadable
+from apps.data import Card, Home, NoRelease, NotAllowed, Refused, Unreadable
 
 
 def folder(home: Path) -> Path:
@@ -68,8 +69,6 @@ def test_a_manifest_that_is_not_the_indexed_one_is_refused(copied: Path) -> None
 
 
 def test_a_manifest_that_matches_the_index_but_is_not_in_the_log_is_refused(copied: Path) -> None:
-    import hashlib
-
     path = folder(copied) / "manifest.json"
     path.write_text(path.read_text().replace("SYNTHETIC", "OFFICIAL"))
     index = copied / "released" / "index.json"
@@ -130,6 +129,82 @@ def test_a_card_that_changed_is_refused(copied: Path) -> None:
     (model.folder / "card.public.json").write_text("{}")
     with pytest.raises(Refused):
         home.card(model)
+
+
+def anchored_card(home: Home) -> Card:
+    return home.card(home.models()[0])
+
+
+def test_a_card_is_shown_with_the_proof_that_its_model_is_in_the_log(published: Path) -> None:
+    card = anchored_card(Home(published))
+    assert card.receipt.entry["dataset"] == "model_bpl_classifier"
+    assert card.receipt.log_index < card.receipt.log_size
+    assert card.document["model_id"] == "bpl_classifier"
+
+
+@pytest.mark.parametrize("name", ["model.ubj", "card.internal.json", "card.public.json"])
+def test_a_card_is_refused_when_any_file_of_its_model_changed(copied: Path, name: str) -> None:
+    path = copied / "models" / "bpl_classifier" / "2024.1" / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(Refused) as caught:
+        anchored_card(Home(copied))
+    assert name in caught.value.detail["where"]
+
+
+def reindex(home: Path, **changes: str) -> None:
+    index = home / "models" / "index.json"
+    rows = json.loads(index.read_text())
+    rows[0] |= changes
+    index.write_text(json.dumps(rows))
+
+
+def test_a_card_that_matches_the_index_but_is_not_in_the_log_is_refused(copied: Path) -> None:
+    path = copied / "models" / "bpl_classifier" / "2024.1" / "card.public.json"
+    path.write_text(path.read_text().replace("SYNTHETIC", "OFFICIAL"))
+    reindex(copied, card_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(Refused) as caught:
+        anchored_card(Home(copied))
+    assert caught.value.detail["expected"] == "anchors/log"
+
+
+def test_a_card_of_another_models_entry_is_refused(copied: Path) -> None:
+    shutil.copytree(copied / "models" / "bpl_classifier", copied / "models" / "impostor")
+    reindex(copied, model_id="impostor", path="impostor/2024.1")
+    with pytest.raises(Refused):
+        anchored_card(Home(copied))
+
+
+def test_an_index_that_names_another_model_file_is_refused(copied: Path) -> None:
+    reindex(copied, model_sha256="0" * 64)
+    with pytest.raises(Refused) as caught:
+        anchored_card(Home(copied))
+    assert caught.value.detail["where"] == "models/index.json"
+
+
+def test_a_public_server_need_not_hold_the_model_or_the_internal_card(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied / "models" / "bpl_classifier" / "2024.1"
+    (folder / "model.ubj").unlink()
+    (folder / "card.internal.json").unlink()
+    assert anchored_card(Home(copied)).content
+    monkeypatch.setenv("TRACIENT_ROLE", "ml_team")
+    with pytest.raises(Unreadable):
+        Home(copied).internal_card(Home(copied).models()[0])
+
+
+def test_a_release_is_not_proven_by_an_entry_of_another_dataset(published: Path) -> None:
+    home = Home(published)
+    release = home.release("wages")
+    digest = next(e["manifest_sha256"] for e in home.index if e["release_id"] == release.release_id)
+    with pytest.raises(Refused):
+        home.receipt(digest, "manifest.json", "release_pharma")
+
+
+def test_several_rule_versions_are_told_apart(published: Path) -> None:
+    versions = Home(published).release("wages").rule_versions
+    assert versions == ["notified-wage/mgnrega-2023-24", "notified-wage/mgnrega-2024-25"]
+    assert Home(published).release("pharma").rule_versions == ["pharma-rules-2025-09"]
 
 
 def test_the_internal_card_needs_the_role(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:

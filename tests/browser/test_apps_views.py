@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -51,7 +52,79 @@ def test_the_notified_wage_is_drawn_where_the_release_states_it(
     published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = run("wages", published, monkeypatch, measure="mean_daily_wage_paise", state="10")
-    assert "Notified wage (MGNREGA" in words(app)
+    text = words(app)
+    assert "Notified MGNREGA day rate: ₹228 from Apr 2023, ₹245 from Apr 2024" in text
+    assert text.count("Notified MGNREGA day rate: ₹245<") == 2  # districts and sexes, Oct-Dec
+    app = run("wages", published, monkeypatch, measure="mean_daily_wage_paise")
+    assert "Notified MGNREGA" not in words(app)
+
+
+def test_every_view_and_every_figure_of_a_simulated_sample_says_so(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for view in NAMES:
+        text = words(run(view, published, monkeypatch))
+        assert text.count('class="sample"') == 1
+        assert "no real worker, employer or company is in them" in text
+        assert text.count('<strong class="tag">Simulated sample') == text.count('class="sure"')
+        assert "कोई वास्तविक श्रमिक" in words(run(view, published, monkeypatch, lang="hi"))
+
+
+def test_receipt_data_note_and_file_names_of_a_sample_say_so(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for panel in ("verify", "data"):
+        app = run("medicines", published, monkeypatch)
+        before = words(app).count("no real worker")
+        app.button_group(key="panel:trail").set_value(panel).run()
+        assert words(app).count("no real worker") == before + 1
+
+
+def test_a_release_of_real_data_wears_no_banner(
+    maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = maker.HomeMaker(tmp_path / "real")
+    home.release("wages", "wages-2024", maker.wages_tables(), is_sample=False)
+    text = words(run("wages", home.finish(), monkeypatch))
+    assert 'class="sample"' not in text
+    assert "imulated" not in text
+
+
+@pytest.mark.parametrize("language", ["en", "hi"])
+def test_each_of_several_rule_versions_stands_in_the_footer(
+    language: str, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = words(run("wages", published, monkeypatch, lang=language))
+    rules = "<b>notified-wage/mgnrega-2023-24</b>, <b>notified-wage/mgnrega-2024-25</b>"
+    assert rules in text
+
+
+def test_of_the_whole_pilot_the_ends_are_shown_first_and_all_districts_on_request(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = run("wages", published, monkeypatch)
+    assert district_rows(app) == 15
+    app.button(key="switch:districts").click().run()
+    assert app.query_params["districts"] in ("all", ["all"])
+    assert district_rows(app) == 120
+    app.button(key="switch:districts").click().run()
+    assert "districts" not in app.query_params
+    assert district_rows(run("wages", published, monkeypatch, districts="all")) == 120
+    assert district_rows(run("wages", published, monkeypatch, state="10")) == 10
+
+
+def test_the_table_of_districts_is_complete_whatever_the_picture_shows(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = run("wages", published, monkeypatch)
+    app.button_group(key="panel:districts").set_value("table").run()
+    [twin] = [b for b in app.get("html") if 'class="twin"' in b.proto.body]
+    assert twin.proto.body.count("<tr>") == 1 + 120
+
+
+def district_rows(app: AppTest) -> int:
+    [card] = [str(b.proto.body) for b in app.get("html") if 'id="districts"' in b.proto.body]
+    return card.count('class="name"')
 
 
 @pytest.mark.parametrize("measure", ["shipment_count", "batch_count"])

@@ -202,7 +202,7 @@ def _price(
     wage *= levels.MONTHLY_WAGE[calendar - 1] * np.exp(ABILITY_SPREAD * people.ability[worker])
     wage *= np.exp(rng.normal(0, 0.04, len(worker)))
     daily = _apply_rules(world, wage, worker, month, employer)
-    days = _draw_days(rng, world, worker, month, sector, calendar)
+    days = _draw_days(rng, world, worker, month, employer)
     is_piece = np.array([kind.is_piece_rate for kind in kinds])[sector]
     pieces = np.where(is_piece, rng.uniform(1.0, 1.06, len(worker)), 1.0)
     earned = np.rint(daily * days * pieces / 100).astype(np.int64) * 100
@@ -242,19 +242,20 @@ def rate_in_force(
 
 
 def _draw_days(
-    rng: Generator,
-    world: World,
-    worker: np.ndarray,
-    month: np.ndarray,
-    sector: np.ndarray,
-    calendar: np.ndarray,
+    rng: Generator, world: World, worker: np.ndarray, month: np.ndarray, employer: np.ndarray
 ) -> np.ndarray:
-    """Draw days worked: the sector's mean, the season, the person; 1 to 26."""
+    """Draw days worked: the sector's mean, the season, the person; 1 to 26, within the period."""
+    sector = world.employers.sector[employer]
+    calendar = calendar_months(world.start, world.months)[month]
     mean = np.array([kind.days for kind in levels.SECTORS])[sector]
     season = np.array([kind.activity for kind in levels.SECTORS])[sector, calendar - 1]
     person = 0.75 + 0.33 * world.workers.activity[worker]
     days = rng.normal(mean * np.sqrt(season) * person, 3.0)
+    # A payroll closes some days before the month does: nobody is paid for days after it.
+    lengths = np.diff(month_starts(world.start, world.months)).astype(np.int64)
+    period = lengths[month] - world.employers.pay_day_offset[employer]
     latest = np.where(_month_of(world, world.workers.died_on)[worker] == month, 12, MAX_DAYS)
+    latest = np.minimum(latest, period)
     return np.clip(np.rint(days), 1, latest).astype(np.int64)
 
 

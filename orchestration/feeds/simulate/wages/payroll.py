@@ -117,8 +117,7 @@ def run_payrolls(world: World, work: Work) -> tuple[Payrolls, Records]:
 
 def _payrolls(rng: Generator, world: World, employer: np.ndarray, month: np.ndarray) -> Payrolls:
     starts = month_starts(world.start, world.months)
-    period_to = starts[month + 1] - 1
-    pay_day = period_to - world.employers.pay_day_offset[employer]
+    period_to = starts[month + 1] - 1 - world.employers.pay_day_offset[employer]
     office_hours = rng.integers(4 * 60, 12 * 60, len(month)) * MINUTE
     years = financial_years(world.start, world.months)
     is_stale = world.employers.is_stale[employer]
@@ -127,7 +126,7 @@ def _payrolls(rng: Generator, world: World, employer: np.ndarray, month: np.ndar
         month=month,
         period_from=starts[month],
         period_to=period_to,
-        paid_us=pay_day.astype(np.int64) * DAY + office_hours + _lag_days(rng, len(month)) * DAY,
+        paid_us=period_to.astype(np.int64) * DAY + office_hours + _lag_days(rng, len(month)) * DAY,
         policy_year=np.where(is_stale, years[0], years[month]),
     )
 
