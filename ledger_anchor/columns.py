@@ -223,8 +223,12 @@ class TableSource:
             )
         return [by_name[name] for name in columns]
 
-    def batches(self, fields: Sequence[Field]) -> Iterator[Batch]:
+    def batches(self, fields: Sequence[Field], times: int = 1) -> Iterator[Batch]:
         """Read the given columns, batch by batch, in file order.
+
+        Args:
+            fields: the columns.
+            times: how many times the usual number of rows a batch has.
 
         Raises:
             TableError: if a part turns out unreadable or a value cannot be committed.
@@ -237,7 +241,7 @@ class TableSource:
             try:
                 with self._open(file) as part:
                     names = [item.name for item in fields]
-                    for record in part.iter_batches(self.batch_rows, columns=names):
+                    for record in part.iter_batches(times * self.batch_rows, columns=names):
                         columns = {
                             item.name: plain_array(record.column(item.name), item)
                             for item in fields

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from ledger_anchor.columns import Field, TableSource
 from ledger_anchor.errors import Difference
 from ledger_anchor.records import Record, RowRecord, Snapshot
-from ledger_anchor.rows import PREFIX_SIZE, Engine, key_digests
+from ledger_anchor.rows import ORDER_PURPOSE, PREFIX_SIZE, Engine, key_digests
 from ledger_anchor.tree import HASH_SIZE
 from ledger_anchor.vault import derive
 
-ORDER_PURPOSE = "tracient row order 1"
 _LISTED = 100
 _NO_ROW = -1
 _COMPARE_BYTES = 1 << 16

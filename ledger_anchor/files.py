@@ -117,8 +117,9 @@ def locked(path: Path, timeout_seconds: float) -> Iterator[None]:
         raise StorageError(f"cannot open the lock {path}: {error.strerror}") from error
     try:
         _wait_for_lock(descriptor, path, time.monotonic() + timeout_seconds)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the holder's number is only a courtesy
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -28,6 +28,7 @@ from ledger_anchor.columns import Batch, Field, TableSource, cbor_values
 from ledger_anchor.errors import DuplicateKeyError, TableError
 from ledger_anchor.tree import HASH_SIZE, Tree, leaf_hash
 
+ORDER_PURPOSE = "tracient row order 1"
 SALT_SIZE = 16
 PREFIX_SIZE = 4
 MAX_COLUMNS = 65_536  # a column's number is a u16 in its salt

@@ -2,8 +2,8 @@
 
 What belongs here: what becomes a snapshot and when (idempotence, order of steps, pins). What does
 not: arithmetic (``rows``, ``fast``), files of the log (``log``), checking (``audit``), disclosure
-(``disclosure``). The order of steps is: hash without a lock; then, under the lock, private record,
-pending index row, log entry, settled index row. A crash between any two is healed by the next
+(``disclosure``). The order of steps is: hash without a lock; then, under the lock, pending index
+row, private record, log entry, settled index row. A crash between any two is healed by the next
 commit and never makes a second entry.
 """
 
@@ -37,18 +37,26 @@ from ledger_anchor.files import PUBLIC_MODE, locked, make_folder, write_atomic
 from ledger_anchor.log import LogReader, LogWriter
 from ledger_anchor.manifest import FILE_SET, FORMAT, ROW_COMMIT, canonical_json, encode_manifest
 from ledger_anchor.records import Digests, Part, Record, Records, RowRecord, Snapshot
-from ledger_anchor.rows import Engine, HashedRows, RowOrder, SaltPlan, hash_rows, order_rows
+from ledger_anchor.rows import (
+    ORDER_PURPOSE,
+    Engine,
+    HashedRows,
+    RowOrder,
+    SaltPlan,
+    hash_rows,
+    order_rows,
+)
 from ledger_anchor.tree import Tree, leaf_hash
 from ledger_anchor.vault import KEY_SIZE, Vault, derive
 
 if TYPE_CHECKING:
     from ledger_anchor.audit import AuditReport, VerifyReport
 
-_ORDER = "tracient row order 1"
 _CONTENT = "tracient content digest 1"
 _FILES = "tracient files digest 1"
 _BUFFER = 1 << 20
 _ATTEMPTS = 3
+_SUBJECT_BATCHES = 16  # one column; a subject that returns within a batch is looked up once
 
 
 @dataclass(frozen=True)
@@ -406,7 +414,7 @@ class SnapshotStore:
         self, source: TableSource, opening: Opening, unique_key: Sequence[str]
     ) -> tuple[RowOrder, HashedRows]:
         engine = self.engine(source.rows * len(source.fields))
-        order = order_rows(source, engine, derive(opening.key, _ORDER), unique_key)
+        order = order_rows(source, engine, derive(opening.key, ORDER_PURPOSE), unique_key)
         return order, self.hash_with(source, opening, order.ranks, create=True)
 
     def _settle_table(
@@ -450,7 +458,7 @@ class SnapshotStore:
         """The same values stand in other files or another order: remember where."""
         record = self.records.read(snapshot.snapshot_id)
         engine = self.engine(source.rows * len(source.fields))
-        order_key = derive(self.records.key(snapshot.snapshot_id), _ORDER)
+        order_key = derive(self.records.key(snapshot.snapshot_id), ORDER_PURPOSE)
         order = order_rows(source, engine, order_key, record.unique_key)
         self.records.write_ranks(snapshot.snapshot_id, order.ranks)
         self.records.write(replace(record, parts=parts), None, None)
@@ -484,8 +492,8 @@ class SnapshotStore:
             "upstream": list(spec.upstream),
         }
         entry = encode_manifest(manifest)
-        self.records.write(record, key, rows)
         self.records.add_pending(manifest, entry, digests)
+        self.records.write(record, key, rows)
         index = writer.append_locked([entry])[0]
         self.records.settle(record.snapshot_id, index)
         return Snapshot.from_manifest(entry, index, is_new=True)
@@ -546,7 +554,7 @@ class SubjectLookup:
             raise TableError(f"{source.dataset}: subject column {subject.name} is {subject.kind}")
         numbers: dict[object, int] = {}
         self._rows = array("q")
-        for batch in source.batches([subject]):
+        for batch in source.batches([subject], _SUBJECT_BATCHES):
             self._rows.extend(_number(batch.columns[subject.name], numbers))
         self.subjects: list[str] = [_subject_text(value) for value in numbers]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -42,7 +44,7 @@ def print_run(console: Console, home: Home, report: RunReport) -> None:
     _print_anchors(console, state)
     _print_steps(console, report)
     if report.is_ok:
-        _print_next(console)
+        _print_next(console, home)
 
 
 def _print_ingested(console: Console, home: Home, state: Mapping[str, Any]) -> None:
@@ -94,6 +96,7 @@ def _print_models(console: Console, home: Home, state: Mapping[str, Any]) -> Non
         console.print(
             f"  {model['model_id']} {model['version']} ({model['status']}); "
             f"gates: {_tally(gates.values())}",
+            soft_wrap=True,
             highlight=False,
         )
         card = home.models / model["path"] / "card.public.html"
@@ -160,16 +163,25 @@ def _print_steps(console: Console, report: RunReport) -> None:
     console.print(table)
 
 
-def _print_next(console: Console) -> None:
+def _print_next(console: Console, home: Home) -> None:
     console.print("\n[bold]Next[/]")
+    programs, place = _relative(Path(sys.executable).parent), _relative(home.root)
     for command, purpose in (
-        ("make dashboard", "open the dashboards"),
-        ("make dagster", "open the Dagster UI with this run"),
-        (".venv/bin/ledger-anchor verify --home var", "check the log's signature and proofs"),
-        (".venv/bin/ledger-anchor audit --home var", "re-hash every anchored table"),
-        (".venv/bin/tracient status", "list datasets, snapshots and checks"),
+        (f"{programs}/tracient dashboard --home {place}", "open the dashboards"),
+        (f"{programs}/tracient dagster --home {place}", "open the Dagster UI with this run"),
+        (f"{programs}/ledger-anchor verify --home {place}", "check the log and its proofs"),
+        (f"{programs}/ledger-anchor audit --home {place}", "re-hash every anchored table"),
+        (f"{programs}/tracient status --home {place}", "list datasets, snapshots and checks"),
     ):
-        console.print(f"  {command:<44} {purpose}", highlight=False)
+        console.print(f"  {command:<46}  {purpose}", soft_wrap=True, highlight=False)
+
+
+def _relative(path: Path) -> str:
+    """Return a path as a person in this folder would type it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def print_status(console: Console, state: Mapping[str, Any]) -> None:

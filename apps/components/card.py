@@ -51,12 +51,10 @@ def card(page: Page, figure: Figure) -> None:
             f'<div class="figure" id="{figure.figure_id}"><h2>{escape(figure.title)}</h2>'
             f'<p class="subtitle">{escape(figure.subtitle)}</p>{figure.picture}</div>'
         )
+        sure = f'<p class="sure">{escape(figure.certainty)}</p>' if figure.certainty else ""
         if figure.control:
             figure.control()
-        st.html(
-            f'<div class="figure"><p class="sure">{escape(figure.certainty)}</p>'
-            f"{_withheld(figure, say)}{_footer(figure, say)}</div>"
-        )
+        st.html(f'<div class="figure">{sure}{_withheld(figure, say)}{_footer(figure, say)}</div>')
         _panels(page, figure)
 
 

@@ -234,12 +234,14 @@ def _panel(panel: Panel, scale: Scale, say: Translator, references: Sequence[Ref
         )
         for line in references
     )
-    rows = "".join(_dot_row(row, scale, say, references) for row in panel.rows)
     axis = "".join(
         f'<span style="left:{scale.at(tick):.2f}%">{escape(value_text(measure, tick))}</span>'
         for tick in _thinned(scale.ticks())
     )
-    return f'<div class="panel">{title}{head}{rows}{_frame_row("axis", axis)}</div>'
+    is_empty = not any(row.cell.is_published for row in panel.rows)
+    head, foot = ("", "") if is_empty else (head, _frame_row("axis", axis))
+    rows = "".join(_dot_row(row, scale, say, references) for row in panel.rows)
+    return f'<div class="panel">{title}{head}{rows}{foot}</div>'
 
 
 def _frame_row(kind: str, inner: str) -> str:

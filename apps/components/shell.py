@@ -170,17 +170,25 @@ def problem_state(problem: DashboardProblem, say: Translator) -> None:
 
 
 def notices(page: Page, release: Release) -> None:
-    """Banners above the figures: an older release, a stale one, a spent privacy budget."""
+    """Banners above the figures: an older release or a stale one."""
     say = page.say
     created = day_text(release.created_at, say.language)
     if not release.is_current:
         state("stale", say("states.older.title"), say("states.older.body", date=created), say)
     elif release.is_stale(datetime.now(UTC)):
         state("stale", say("states.stale.title", date=created), say("states.stale.body"), say)
+
+
+def budget_note(page: Page, release: Release) -> None:
+    """Below the figures: that the privacy budget of these people is spent, where it is.
+
+    Not above them: it hinders no reader of what is published, only whoever plans the next figure.
+    """
     if release.is_budget_spent():
-        budget = release.manifest["budget"]
-        title = say("states.budget.title", year=budget.get("year", ""))
-        state("budget", title, say("states.budget.body", epsilon=budget.get("epsilon", "")), say)
+        say, budget = page.say, release.manifest["budget"]
+        title = say("states.budget.title", year=budget["year"])
+        epsilon = f"{budget['epsilon']:g}"
+        state("budget", title, say("states.budget.body", epsilon=epsilon), say)
 
 
 def sample_banner(say: Translator, *releases: Release) -> None:

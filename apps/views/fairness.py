@@ -57,6 +57,7 @@ def draw(page: shell.Page, fairness: Fairness) -> None:
     for grouping in GROUPINGS:
         _group_card(page, fairness, grouping, measure)
     _model_cards(page, fairness.models)
+    shell.budget_note(page, fairness.release)
     shell.cannot_say(page, say("fairness.cannot_say"))
 
 
@@ -78,9 +79,10 @@ def _apart(groups: Mapping[str, Cell]) -> tuple[str, str] | None:
 
 def _answer(page: shell.Page, fairness: Fairness) -> None:
     say = page.say
-    sentences = []
+    sentences, shown = [], 0
     for grouping in GROUPINGS:
         groups = _groups(fairness, grouping, EXCLUSION)
+        shown = max(shown, sum(cell.is_published for cell in groups.values()))
         if pair := _apart(groups):
             highest = groups[pair[0]].interval or (0.0, 1.0)
             sentences.append(
@@ -91,7 +93,8 @@ def _answer(page: shell.Page, fairness: Fairness) -> None:
                     fraction=fraction_phrase(*highest, say),
                 )
             )
-    shell.lead(" ".join(map(sentence_case, sentences)) or say("fairness.lead_none"))
+    without = say("fairness.lead_none" if shown > 1 else "fairness.lead_withheld")
+    shell.lead(" ".join(map(sentence_case, sentences)) or without)
 
 
 def _group_card(page: shell.Page, fairness: Fairness, grouping: str, measure: str) -> None:
@@ -100,16 +103,16 @@ def _group_card(page: shell.Page, fairness: Fairness, grouping: str, measure: st
     ordered = sorted(groups, key=lambda c: (groups[c].value is None, -(groups[c].value or 0.0)))
     rows = [Row(say.code(f"groups.{grouping}", code), groups[code]) for code in ordered]
     pair = _apart(groups)
-    way = "gap" if pair else "none"
+    shown = [row for row in rows if row.cell.is_published]
+    way = "gap" if pair else "none" if len(shown) > 1 else "withheld"
     names = [say.code(f"groups_oblique.{grouping}", code) for code in pair] if pair else ["", ""]
     period = cells.periods(fairness.table.frame)[0]
-    shown = [row for row in rows if row.cell.is_published]
     card.card(
         page,
         card.Figure(
             figure_id=f"by-{grouping.replace('_', '-')}",
             title=say(
-                f"fairness.title.{measure}.{way}",
+                f"fairness.title.{measure}.{way}" if way != "withheld" else "fairness.withheld",
                 high=names[0],
                 low=names[1],
                 grouping=say(f"fairness.grouping.{grouping}"),

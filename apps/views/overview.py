@@ -76,6 +76,8 @@ def draw(page: shell.Page, overview: Overview) -> None:
     else:
         shell.problem_state(overview.medicines, page.say)
     _questions(page)
+    for part in parts:
+        shell.budget_note(page, part.release)
     shell.cannot_say(page, page.say("overview.cannot_say"))
 
 
@@ -135,11 +137,12 @@ def _wages_card(page: shell.Page, part: Domain, places: cells.Places) -> None:
         and (pair := states[code].interval)
         and compare(pair, nation.interval) > 0
     ]
-    title = (
-        say(f"wages.map_title.{SHARE}", places=places.listed(above))
-        if above
-        else say(f"wages.map_title.{SHARE}_none")
-    )
+    if not any(row.cell.is_published for row in rows):
+        title = say("wages.map_title.no_state")
+    elif above:
+        title = say(f"wages.map_title.{SHARE}", places=places.listed(above))
+    else:
+        title = say(f"wages.map_title.{SHARE}_none")
     scale = pictures.scale_for(list(states.values()), lines)
     card.card(
         page,

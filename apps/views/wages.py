@@ -81,6 +81,7 @@ def draw(page: shell.Page, wages: Wages) -> None:
     _district_card(page, wages, choice)
     _month_card(page, wages, choice)
     _sex_card(page, wages, choice)
+    shell.budget_note(page, wages.release)
     shell.cannot_say(page, page.say.pick(wages.release.manifest.get("what_it_cannot_say")))
 
 
@@ -195,8 +196,9 @@ def _map_title(page: shell.Page, wages: Wages, states: dict[int, Cell], nation: 
         return say("wages.map_title.withheld")
     measure = nation.measure
     if measure == COUNT:
-        shown = sum(cell.is_published for cell in states.values())
-        return say("wages.map_title.worker_count", count=nation.text, states=shown)
+        return say("wages.map_title.worker_count", count=nation.text, states=len(states))
+    if not any(cell.is_published for cell in states.values()):
+        return say("wages.map_title.no_state")
     # For wages the worrying side is below the mean, for the share it is above.
     side = -1 if measure == MEAN else 1
     apart = [
@@ -273,11 +275,12 @@ def _ends(
         if cell.is_published
     ]
     shown.sort(key=lambda item: -(item[1].value or 0.0))
+    if len(shown) <= HIGHEST + LOWEST:
+        return [Panel("", [Row(name, cell) for name, cell in shown])] if shown else []
     ends = {"highest": shown[:HIGHEST], "lowest": shown[HIGHEST:][-LOWEST:]}
     return [
         Panel(page.say(f"wages.districts.{end}"), [Row(name, cell) for name, cell in found])
         for end, found in ends.items()
-        if found
     ]
 
 
@@ -298,6 +301,8 @@ def _lines(page: shell.Page, wages: Wages, choice: Choice) -> list[Reference]:
 def _district_title(page: shell.Page, districts: list[Cell], own: Cell) -> str:
     say = page.say
     shown = sum(cell.is_published for cell in districts)
+    if not shown:
+        return say("wages.district_title.none", total=len(districts))
     if own.interval is None or own.measure == COUNT:
         return say("wages.district_title.worker_count", shown=shown, total=len(districts))
     split = split_by_reference([cell.interval for cell in districts], *own.interval)

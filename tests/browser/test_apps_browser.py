@@ -149,6 +149,25 @@ def test_filters_can_be_reached_changed_and_reset_by_keyboard(visit: Visit, sett
     page.wait_for_function("!location.search.includes('state')")
 
 
+def test_on_a_phone_the_district_chart_is_short_and_opens_by_keyboard(
+    visit: Visit, settle: Any, shot: Shot
+) -> None:
+    page = visit("wages", width=390)
+    card = page.locator(".st-key-card-districts")
+    assert card.evaluate("e => e.getBoundingClientRect().height") <= 844 * 1.7
+    shot(page, "districts-ends-390")
+    for name, count in (("Show all 120 districts", 120), ("Show only the highest", 15)):
+        page.get_by_role("button", name=name).focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            "n => document.querySelectorAll('.st-key-card-districts .name').length === n", arg=count
+        )
+        settle(page)
+        assert ("districts=all" in page.url) == (count == 120)
+        assert overflow(page) <= 0
+    assert violations(page) == []
+
+
 def test_a_tile_selects_its_state(visit: Visit, settle: Any) -> None:
     page = visit("wages", "?lang=hi")
     page.locator('.tiles a:has-text("BR")').click()
@@ -165,6 +184,7 @@ def test_downloads_are_the_released_bytes_and_the_proof_verifies(
     card = page.locator(".st-key-card-map")
     card.get_by_text("Data", exact=True).click()
     parquet = saved(page, card.get_by_role("button", name="Download Parquet"), tmp_path)
+    assert [path.name.split(".")[0] for path in tmp_path.iterdir()] == ["simulated-sample"]
     folder = published / "released" / "wages" / "wages-2024-current"
     manifest = json.loads((folder / "manifest.json").read_text())
     named = {table["name"]: table["sha256"] for table in manifest["tables"]}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from html import unescape
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
+
+from apps.text.catalogue import Translator
 
 VIEWS = Path(__file__).parents[2] / "apps" / "views"
 NAMES = ["overview", "wages", "medicines", "fairness", "verify"]
@@ -211,3 +215,62 @@ def test_a_damaged_log_withholds_every_figure(
     text = words(run(view, copied, monkeypatch))
     assert 'data-state="refused"' in text
     assert 'class="figure"' not in text
+
+
+def withheld(rows: list[dict[str, Any]], *levels: str) -> list[dict[str, Any]]:
+    """The rows with every figure of the named levels not published."""
+    none = {"value": None, "lower": None, "upper": None, "contributors": None}
+    none |= {"is_published": False, "reason": "interval_too_wide"}
+    return [row | none if row["level"] in levels else row for row in rows]
+
+
+@pytest.mark.parametrize("language", ["en", "hi"])
+def test_no_title_claims_a_finding_where_nothing_is_published(
+    language: str, maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = maker.wages_tables()
+    tables["wages_district_quarter"] = withheld(
+        tables["wages_district_quarter"], "state", "district"
+    )
+    tables["model_fairness"] = withheld(tables["model_fairness"], "nation")
+    home = maker.HomeMaker(tmp_path / "few")
+    home.release("wages", "wages-2024", tables)
+    folder = home.finish()
+    say = Translator(language)
+    text = words(run("wages", folder, monkeypatch, lang=language))
+    assert say("wages.map_title.no_state") in unescape(text)
+    assert say("wages.district_title.none", total=120) in text
+    assert district_rows(run("wages", folder, monkeypatch, lang=language)) == 0
+    text = unescape(words(run("overview", folder, monkeypatch, lang=language)))
+    assert say("wages.map_title.no_state") in text
+    assert say("wages.map_title.below_notified_rate_share_none") not in text
+    text = words(run("fairness", folder, monkeypatch, lang=language))
+    assert say("fairness.lead_withheld") in text
+    for grouping in ("sex", "social_category"):
+        name = say(f"fairness.grouping.{grouping}")
+        assert say("fairness.withheld", grouping=name) in text
+    assert 'class="dot-row axis"' not in text
+
+
+def test_with_few_published_districts_they_stand_in_one_list(
+    maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = maker.wages_tables()
+    rows = tables["wages_district_quarter"]
+    tables["wages_district_quarter"] = [
+        row if row["state_code"] == 10 else withheld([row], "district")[0] for row in rows
+    ]
+    home = maker.HomeMaker(tmp_path / "few")
+    home.release("wages", "wages-2024", tables)
+    app = run("wages", home.finish(), monkeypatch)
+    assert 5 <= district_rows(app) <= 10
+    assert "Bihar</span>" in words(app)
+
+
+def test_a_spent_budget_is_told_below_the_figures(
+    spent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = words(run("wages", spent, monkeypatch))
+    assert text.index('data-state="budget"') > text.index('id="sex"')
+    assert "At epsilon 1 a year" in text
+    assert text.index('data-state="stale"') < text.index('class="lead"')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import shutil
 import stat
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from ledger_anchor import (
     TableSpec,
     VerifierKey,
 )
+from ledger_anchor.disclosure import prove_row
 from ledger_anchor.errors import (
     DuplicateKeyError,
     LockError,
@@ -466,3 +468,33 @@ def test_several_processes_commit_at_once_and_the_log_holds_each_dataset_once(ho
     ]
     assert store.reader().size == 4
     assert store.audit().is_ok
+
+
+def test_a_copy_without_the_vault_is_checked_as_far_as_it_goes(home: Path, tmp_path: Path) -> None:
+    SnapshotStore(home).commit_table(spec(write(home, wages())))
+    copy = tmp_path / "copy"
+    shutil.copytree(home / "anchors", copy / "anchors")
+    report = SnapshotStore(copy).verify()
+    assert report.is_ok
+    assert "only the public files" in report.notes[0]
+    assert len(report.proven) == 2
+
+
+def test_a_row_is_proven_from_the_kept_copy_when_its_table_was_replaced(home: Path) -> None:
+    store = SnapshotStore(home)
+    snapshot = store.commit_table(spec(write(home, wages())))
+    store.pin(snapshot.snapshot_id, "release")
+    turned = {name: values[::-1] for name, values in wages().items()}
+    assert not store.commit_table(spec(write(home, turned))).is_new
+    asked = (store, snapshot.snapshot_id, {"payment_id": "payment-3"}, ["wage_paise", "paid_on"])
+    first = verify_proof(prove_row(*asked), store.reader().verifier)
+    store.commit_table(spec(write(home, wages(20, start=900))))
+    second = verify_proof(prove_row(*asked), store.reader().verifier)
+    for proven in (first, second):
+        assert proven.row is not None
+        assert proven.row.values == {
+            "wage_paise": wages()["wage_paise"][3],
+            "paid_on": wages()["paid_on"][3],
+        }
+    with pytest.raises(TableError, match="no row has this key"):
+        prove_row(store, snapshot.snapshot_id, {"payment_id": "payment-999"}, [])

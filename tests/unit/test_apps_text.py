@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from apps.text import findings, numbers
 from apps.text.catalogue import LANGUAGES, Translator, catalogue
+from orchestration.release.manifest import SAMPLE_SENTENCE, SAMPLE_TITLE
 
 APPS = Path(numbers.__file__).parents[1]
 BLANK = re.compile(r"{(\w+)}")
@@ -166,3 +167,10 @@ def test_intervals_that_overlap_are_not_called_different() -> None:
     assert findings.compare((0.4, 0.5), (0.45, 0.6)) == 0
     assert findings.compare((0.5, 0.6), (0.3, 0.4)) == 1
     assert findings.compare((0.3, 0.4), (0.5, 0.6)) == -1
+
+
+@pytest.mark.parametrize("language", ["en", "hi"])
+def test_banner_and_manifest_call_a_simulated_sample_the_same(language: str) -> None:
+    say = Translator(language)
+    assert say("sample.banner") == SAMPLE_SENTENCE[language]
+    assert SAMPLE_TITLE[language].startswith(say("sample.tag"))
