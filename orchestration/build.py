@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.assets.anchor import build_curated_anchor, build_raw_anchor
-from orchestration.assets.curated import POLICY, build_dbt, dbt_resource, step_of
+from orchestration.assets.curated import POLICY, build_dbt, step_of
 from orchestration.assets.ingest import build_ingest
 from orchestration.assets.models import build_model
 from orchestration.assets.release import build_release
@@ -42,10 +42,7 @@ def build_defs(
         assets += _domain_assets(domain, manifest, tables)
         for dataset in [*domain.raw, *tables]:
             checks += build_contract_checks(dataset)
-    resources: dict[str, Any] = {
-        "tracient_home": HomeResource(root=str(home.root)),
-        "dbt": dbt_resource(),
-    }
+    resources: dict[str, Any] = {"tracient_home": HomeResource(root=str(home.root))}
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,

@@ -1,26 +1,60 @@
-"""dbt beside Dagster: where its project and artefacts are, and its manifest."""
+"""dbt beside Dagster: its project, its manifest, and builds in this process.
+
+A build in this process costs under a second over the SQL itself; as a process of its own it pays
+seconds for imports and parsing, three times a run (shared/design/stack.md has the measurement).
+"""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestration.files import read_json, write_json
 from orchestration.home import Home
 from orchestration.memo import REPOSITORY, code_fingerprint
 
 PROJECT = REPOSITORY / "dbt_project"
-#: dbt of this environment: commands may run without the environment's folder on PATH.
-EXECUTABLE = str(Path(sys.executable).with_name("dbt"))
 _QUIET = {
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "DBT_USE_COLORS": "false",
     "DO_NOT_TRACK": "1",
 }
+#: Manifests that this process parsed, by home: a build that is handed one need not parse again.
+_parsed: dict[Path, Any] = {}
+
+
+class DbtError(RuntimeError):
+    """dbt could not parse or build; the message holds dbt's own words."""
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """What dbt did with one node.
+
+    Attributes:
+        name: The model's, seed's or test's name.
+        resource_type: ``model``, ``seed`` or ``test``.
+        status: dbt's word: success, pass, warn, fail, error or skipped.
+        seconds: Time it took.
+        failures: Rows that a test found, or None.
+        message: dbt's own words.
+    """
+
+    name: str
+    resource_type: str
+    status: str
+    seconds: float
+    failures: int | None
+    message: str
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the node failed, or could not be run."""
+        return self.status in {"fail", "error", "runtime error"}
 
 
 def target_path(home: Home) -> Path:
@@ -40,7 +74,7 @@ def environment(home: Home) -> Mapping[str, str]:
 
 @contextmanager
 def dbt_environment(home: Home) -> Iterator[None]:
-    """Set dbt's variables for a time: dagster-dbt starts dbt with this process's environment."""
+    """Set dbt's variables for a time."""
     before = dict(os.environ)
     os.environ.update(environment(home))
     try:
@@ -54,7 +88,7 @@ def prepare_manifest(home: Home) -> Path:
     """Return dbt's manifest for a home, parsing the project where it has changed.
 
     Raises:
-        RuntimeError: dbt cannot parse the project; the message ends with dbt's own.
+        DbtError: dbt cannot parse the project.
     """
     manifest = target_path(home) / "manifest.json"
     stamp = target_path(home) / "parsed.json"
@@ -62,19 +96,67 @@ def prepare_manifest(home: Home) -> Path:
     if manifest.exists() and read_json(stamp) == current:
         return manifest
     target_path(home).mkdir(parents=True, exist_ok=True)
-    command = [EXECUTABLE, "--quiet", "parse"]
-    folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-    done = subprocess.run(
-        [*command, *folders],
-        env={**os.environ, **environment(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(
-            "dbt_project: expected a project that dbt can parse; found:\n"
-            + (done.stdout + done.stderr)[-2000:]
-        )
+    _parsed[home.root] = _invoke(home, ["parse"])
     write_json(stamp, current)
     return manifest
+
+
+def build(home: Home, select: str, tests: str) -> list[NodeResult]:
+    """Build what a selection names, with its data tests.
+
+    Args:
+        home: The home whose warehouse is written.
+        select: dbt's selection.
+        tests: dbt's indirect selection of tests.
+
+    Returns:
+        One result a node, also where some failed.
+
+    Raises:
+        DbtError: dbt could not start the build.
+    """
+    # Unit tests judge the SQL, not the data: the test suite runs them.
+    arguments = ["build", "--select", *select.split(), "--indirect-selection", tests]
+    arguments += ["--exclude-resource-type", "unit_test"]
+    if home.root not in _parsed:
+        _parsed[home.root] = _invoke(home, ["parse"])
+    result = _invoke(home, arguments, _parsed[home.root])
+    return [
+        NodeResult(
+            name=row.node.name,
+            resource_type=str(row.node.resource_type),
+            status=str(row.status),
+            seconds=row.execution_time,
+            failures=row.failures,
+            message=str(row.message or ""),
+        )
+        for row in result.results
+    ]
+
+
+def _invoke(home: Home, arguments: Sequence[str], manifest: Any = None) -> Any:
+    # Imported here: dbt takes a second to import, which a recalled run need not pay.
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415
+
+    folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+    with dbt_environment(home):
+        try:
+            done = dbtRunner(manifest=manifest).invoke(["--quiet", *arguments, *folders])
+        finally:
+            # dbt keeps the warehouse open otherwise, and nobody else could read it.
+            DuckDBConnectionManager.close_all_connections()
+    if done.exception is not None or done.result is None:
+        raise DbtError(
+            f"dbt {arguments[0]}: expected a project that dbt can {arguments[0]}; found: "
+            f"{done.exception or 'no result'}. The log is in {target_path(home) / 'logs'}."
+        )
+    return done.result
+
+
+def describe_broken(results: Sequence[NodeResult]) -> str:
+    """Return what failed in words, first failures first."""
+    broken = [result for result in results if result.is_broken]
+    lines = [f"{row.resource_type} {row.name}: {row.message.strip()}" for row in broken[:5]]
+    more = f" … and {len(broken) - 5} more" if len(broken) > 5 else ""
+    return "; ".join(lines) + more

@@ -19,6 +19,7 @@ from apps.components.pictures import Cell
 from apps.components.shell import Page
 from apps.data import Release, Table, to_csv
 from apps.text.catalogue import Translator
+from apps.text.findings import sentence_case
 from apps.text.numbers import bounds_text, day_text, grouped
 
 PANELS = ("verify", "data", "link", "table")
@@ -68,6 +69,13 @@ def certainty(cell: Cell, say: Translator) -> str:
     if cell.contributors is None:
         return say("card.between", low=low, high=high)
     return say("card.between_based", low=low, high=high, count=grouped(cell.contributors))
+
+
+def caption(cell: Cell, say: Translator) -> str:
+    """What stands below a key figure: how sure we are, or only the reason why there is none."""
+    if cell.value is None:
+        return sentence_case(say.code("reasons", cell.reason)) + say("words.stop")
+    return certainty(cell, say)
 
 
 def _withheld(figure: Figure, say: Translator) -> str:

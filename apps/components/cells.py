@@ -61,6 +61,16 @@ def periods(frame: pd.DataFrame) -> list[str]:
     return sorted(frame["period"].unique(), reverse=True)
 
 
+def newest(frame: pd.DataFrame, measure: str) -> str:
+    """The newest period with a published figure of a measure; without any, the newest of all.
+
+    A release may reach beyond what has been recorded: a page that opens on an empty quarter says
+    nothing.
+    """
+    shown = frame[(frame["measure"] == measure) & frame["is_published"].astype(bool)]
+    return periods(frame if shown.empty else shown)[0]
+
+
 class Places:
     """Names of states and districts in one language."""
 

@@ -74,7 +74,7 @@ def _filters(page: shell.Page, medicines: Medicines) -> Choice:
             "period",
             say("filters.period"),
             times,
-            times[0],
+            cells.newest(medicines.table.frame, SHARE),
             lambda c: period_text(c, say.language),
         )
         product = filters.choice(
@@ -108,7 +108,8 @@ def _answer(page: shell.Page, medicines: Medicines, choice: Choice) -> None:
     time = period_text(choice.period, say.language)
     name = mid_sentence(say.code("product_class", choice.product_class))
     if own[SHARE].value is None:
-        text = say("medicines.lead_withheld", period=time, name=name)
+        way = "empty" if own[SHARE].reason == "not_assessed" else "withheld"
+        text = say(f"medicines.lead_{way}", period=time, name=name)
     else:
         text = say("medicines.lead", period=time, name=name, share=own[SHARE].text)
     shell.lead(sentence_case(text))
@@ -122,7 +123,7 @@ def _answer(page: shell.Page, medicines: Medicines, choice: Choice) -> None:
 
 def _caption(cell: Cell, page: shell.Page) -> str:
     if cell.value is None:
-        return card.certainty(cell, page.say)
+        return card.caption(cell, page.say)
     return page.say("card.exact_short")
 
 
@@ -188,7 +189,8 @@ def _class_title(page: shell.Page, grid: dict[tuple[str, str], Cell], measure: s
         if cell.value is not None and cells.ALL not in key
     }
     if not shown:
-        return say("medicines.title_withheld")
+        is_empty = all(cell.reason == "not_assessed" for cell in grid.values())
+        return say("medicines.title_empty" if is_empty else "medicines.title_withheld")
     # The worst share, the largest count.
     product, place = (min if measure == SHARE else max)(shown, key=shown.__getitem__)
     return say(

@@ -10,7 +10,7 @@ import streamlit as st
 from apps.components import card, cells, filters, pictures, shell
 from apps.components.pictures import Cell, Panel, Reference, Row
 from apps.data import DashboardProblem, NoRelease, Release, Table
-from apps.text.findings import compare, fraction_phrase, sentence_case
+from apps.text.findings import compare, fraction_phrase, mid_sentence, sentence_case
 from apps.text.numbers import grouped, period_text
 
 SHARE = "below_notified_rate_share"
@@ -42,8 +42,8 @@ class Overview:
 def load(page: shell.Page) -> Overview:
     """Read what there is; one refused domain does not hide the other."""
     _ = page.home.index  # raises where nothing was released at all
-    wages = _domain(page, "wages", "wages_district_quarter")
-    medicines = _domain(page, "pharma", "compliance_quarter")
+    wages = _domain(page, "wages", "wages_district_quarter", SHARE)
+    medicines = _domain(page, "pharma", "compliance_quarter", COMPLIANT)
     if isinstance(wages, NoRelease) and isinstance(medicines, NoRelease):
         raise wages
     names = wages.release.places() if isinstance(wages, Domain) else None
@@ -51,13 +51,13 @@ def load(page: shell.Page) -> Overview:
     return Overview(wages, medicines, cells.Places(empty if names is None else names, page.say))
 
 
-def _domain(page: shell.Page, domain: str, name: str) -> Part:
+def _domain(page: shell.Page, domain: str, name: str, measure: str) -> Part:
     try:
         release = page.home.release(domain)
         table = release.table(name)
     except DashboardProblem as problem:
         return problem
-    return Domain(release, table, cells.periods(table.frame)[0])
+    return Domain(release, table, cells.newest(table.frame, measure))
 
 
 def draw(page: shell.Page, overview: Overview) -> None:
@@ -105,14 +105,15 @@ def _answer(page: shell.Page, overview: Overview) -> None:
             phrase = fraction_phrase(*share.interval, say)
             sentences.append(say("overview.lead_wages", fraction=phrase, period=time))
         for cell in (share, count):
-            caption = f"{time}: {card.certainty(cell, say)}"
+            caption = f"{time}: {card.caption(cell, say)}"
             keys.append((say(f"measures.{cell.measure}"), cell.text or say("card.none"), caption))
     if isinstance(overview.medicines, Domain):
         total = _total(overview.medicines)
         time = period_text(overview.medicines.period, say.language)
         if total.value is not None:
             sentences.append(say("overview.lead_medicines", share=total.text, period=time))
-        caption = f"{time}: {say('card.exact_short')}"
+        sure = card.caption(total, say) if total.value is None else say("card.exact_short")
+        caption = f"{time}: {sure}"
         keys.append((say(f"measures.{COMPLIANT}"), total.text or say("card.none"), caption))
     shell.lead(" ".join(sentence_case(text) for text in sentences))
     shell.key_figures(keys)
@@ -185,7 +186,7 @@ def _medicines_card(page: shell.Page, part: Domain) -> None:
         if worst is None
         else say(
             "overview.title_medicines",
-            name=say.code("product_class", worst),
+            name=mid_sentence(say.code("product_class", worst)),
             share=classes[worst].text,
         )
     )

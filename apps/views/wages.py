@@ -101,7 +101,7 @@ def _filters(page: shell.Page, wages: Wages) -> Choice:
             "period",
             say("filters.period"),
             times,
-            times[0],
+            cells.newest(frame, SHARE),
             lambda c: period_text(c, say.language),
         )
         state = filters.choice(
@@ -139,7 +139,7 @@ def _answer(page: shell.Page, wages: Wages, choice: Choice) -> None:
     for measure in (SHARE, MEAN, COUNT):
         cell = _own(wages, choice, measure)
         value = cell.text or say("card.none")
-        items.append((say(f"measures.{measure}"), value, card.certainty(cell, say)))
+        items.append((say(f"measures.{measure}"), value, card.caption(cell, say)))
     shell.key_figures(items)
 
 
@@ -249,7 +249,7 @@ def _district_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
             title=_district_title(page, flat, _own(wages, choice, choice.measure)),
             subtitle=_subtitle(page, wages, choice, "district"),
             picture=pictures.dot_plot(panels, pictures.scale_for(flat, lines), say, lines),
-            certainty=say("wages.district_note"),
+            certainty=say("wages.district_note") if panels else _instead(page, wages, choice),
             names=[say("filters.district"), say("filters.state")],
             rows=rows,
             release=wages.release,
@@ -257,6 +257,16 @@ def _district_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
             control=partial(_district_switch, say, len(flat)) if is_long else None,
         ),
     )
+
+
+def _instead(page: shell.Page, wages: Wages, choice: Choice) -> str:
+    """Where no district has this figure: which measure most districts do have, if any."""
+    frame = cells.select(wages.quarters.frame, level="district", period=choice.period)
+    shown = frame[frame["is_published"].astype(bool)]["measure"].value_counts()
+    if shown.empty:
+        return ""
+    name = page.say(f"measures.{shown.index[0]}")
+    return page.say("wages.district_instead", measure=name, shown=int(shown.iloc[0]))
 
 
 def _district_switch(say: Translator, count: int) -> None:

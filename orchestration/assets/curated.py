@@ -2,16 +2,16 @@
 
 # No `from __future__ import annotations` here: Dagster reads the annotation of `context` itself.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dbt import dbt_assets
 
+from orchestration import dbt
 from orchestration.catalog import contract_of, curated_tables
-from orchestration.dbt import EXECUTABLE, PROJECT, dbt_environment, target_path
 from orchestration.domains import Domain
 from orchestration.home import Home
 from orchestration.lake import Lake, export_tables
@@ -20,8 +20,6 @@ from orchestration.resources import HomeResource
 from orchestration.translator import TracientTranslator
 
 WAREHOUSE_POOL = "warehouse"
-#: Unit tests judge the SQL, not the data: the test suite runs them.
-BUILD = ("build", "--exclude-resource-type", "unit_test", "--indirect-selection")
 
 
 @dataclass(frozen=True)
@@ -81,51 +79,62 @@ def build_dbt(step: DbtStep, manifest: Path) -> dg.AssetsDefinition:
         pool=WAREHOUSE_POOL,
     )
     def build(
-        context: dg.AssetExecutionContext, dbt: DbtCliResource, tracient_home: HomeResource
-    ) -> Iterator[Any]:
+        context: dg.AssetExecutionContext, tracient_home: HomeResource
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         home = tracient_home.home
         fingerprint = build_fingerprint(home, step)
         known = Memo(home).outcome(step.name, fingerprint)
-        if known and home.warehouse_file.exists():
-            yield from _recall(context, known)
-            return
-        checks: dict[str, bool] = {}
-        with dbt_environment(home):
-            invocation = dbt.cli(
-                [*BUILD, step.tests], context=context, target_path=target_path(home)
-            )
-            for event in invocation.stream():
-                if isinstance(event, dg.AssetCheckResult):
-                    checks[_check_name(event)] = event.passed
-                yield event
-        rows = export_curated(home, step)
-        Memo(home).record(step.name, fingerprint, {"checks": checks, "rows": rows})
+        if known is None or not home.warehouse_file.exists():
+            known = build_step(home, step)
+            Memo(home).record(step.name, fingerprint, known)
+        yield from _report(context, known)
 
     return build
 
 
-def _recall(context: dg.AssetExecutionContext, known: Any) -> Iterator[Any]:
-    """Report the last build's results: its inputs and code are unchanged."""
-    for key in context.selected_asset_keys:
-        yield dg.MaterializeResult(key, metadata={"unchanged": True})
+def build_step(home: Home, step: DbtStep) -> dict[str, Any]:
+    """Run one dbt step and export its curated tables.
+
+    Returns:
+        ``seconds`` of each table, ``checks`` with the outcome of each data test, ``rows`` of each
+        exported table.
+
+    Raises:
+        DbtError: A model or a test failed; nothing is exported then.
+    """
+    results = dbt.build(home, step.select, step.tests)
+    if any(result.is_broken for result in results):
+        raise dbt.DbtError(f"{step.name}: {dbt.describe_broken(results)}")
+    return {
+        "seconds": {r.name: r.seconds for r in results if r.resource_type != "test"},
+        "checks": {
+            r.name: {"status": r.status, "failures": r.failures}
+            for r in results
+            if r.resource_type == "test"
+        },
+        "rows": export_curated(home, step),
+    }
+
+
+def _report(
+    context: dg.AssetExecutionContext, outcome: Mapping[str, Any]
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Report a build's outcome, of now or of the last run with the same inputs and code."""
+    selected = {key.to_user_string() for key in context.selected_asset_keys}
+    # In dbt's order: Dagster wants a table after those that it was built from.
+    for table, seconds in outcome["seconds"].items():
+        if table not in selected:
+            continue
+        metadata = {"seconds": seconds}
+        if table in outcome["rows"]:
+            metadata["dagster/row_count"] = outcome["rows"][table]
+        yield dg.MaterializeResult(table, metadata=metadata)
     for key in context.selected_asset_check_keys:
-        passed = known["checks"].get(f"{key.asset_key.to_user_string()}:{key.name}")
-        if passed is not None:
+        if (check := outcome["checks"].get(key.name)) is not None:
             yield dg.AssetCheckResult(
                 asset_key=key.asset_key,
                 check_name=key.name,
-                passed=passed,
-                metadata={"unchanged": True},
+                passed=check["status"] == "pass",
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"rows_found": check["failures"] or 0},
             )
-
-
-def _check_name(result: dg.AssetCheckResult) -> str:
-    key = result.asset_key
-    return f"{key.to_user_string() if key else ''}:{result.check_name}"
-
-
-def dbt_resource() -> DbtCliResource:
-    """Return dbt's command line as a resource."""
-    return DbtCliResource(
-        project_dir=str(PROJECT), profiles_dir=str(PROJECT), dbt_executable=EXECUTABLE
-    )

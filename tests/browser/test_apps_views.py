@@ -12,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from apps.text.catalogue import Translator
+from apps.text.numbers import period_text
 
 VIEWS = Path(__file__).parents[2] / "apps" / "views"
 NAMES = ["overview", "wages", "medicines", "fairness", "verify"]
@@ -240,6 +241,7 @@ def test_no_title_claims_a_finding_where_nothing_is_published(
     text = words(run("wages", folder, monkeypatch, lang=language))
     assert say("wages.map_title.no_state") in unescape(text)
     assert say("wages.district_title.none", total=120) in text
+    assert "“" not in text  # no other measure is published either
     assert district_rows(run("wages", folder, monkeypatch, lang=language)) == 0
     text = unescape(words(run("overview", folder, monkeypatch, lang=language)))
     assert say("wages.map_title.no_state") in text
@@ -274,3 +276,39 @@ def test_a_spent_budget_is_told_below_the_figures(
     assert text.index('data-state="budget"') > text.index('id="sex"')
     assert "At epsilon 1 a year" in text
     assert text.index('data-state="stale"') < text.index('class="lead"')
+
+
+@pytest.mark.parametrize("language", ["en", "hi"])
+def test_a_page_opens_on_the_newest_quarter_that_says_something_and_calls_an_empty_one_empty(
+    language: str, maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = {"value": None, "contributors": None, "is_published": False, "reason": "not_assessed"}
+    rows = [
+        row | none if row["period"] == "2025-Q4" and row["measure"] == "compliant_share" else row
+        for row in maker.pharma_rows()
+    ]
+    home = maker.HomeMaker(tmp_path / "early")
+    home.release("pharma", "pharma-2025", {"compliance_quarter": rows})
+    folder, say = home.finish(), Translator(language)
+    for view in ("overview", "medicines"):
+        text = words(run(view, folder, monkeypatch, lang=language))
+        assert period_text("2025-Q3", language) in text
+        assert say("medicines.title_withheld") not in unescape(text)
+    text = words(run("medicines", folder, monkeypatch, lang=language, period="2025-Q4"))
+    assert say("medicines.title_empty") in text
+    assert say("medicines.title_withheld") not in unescape(text)
+
+
+def test_where_no_district_has_a_figure_the_page_names_a_measure_that_has(
+    maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = maker.wages_tables()
+    tables["wages_district_quarter"] = [
+        withheld([row], "district")[0] if row["measure"] == "below_notified_rate_share" else row
+        for row in tables["wages_district_quarter"]
+    ]
+    home = maker.HomeMaker(tmp_path / "few")
+    home.release("wages", "wages-2024", tables)
+    text = unescape(words(run("wages", home.finish(), monkeypatch)))
+    assert Translator("en")("wages.district_title.none", total=120) in text
+    assert "Choose the measure “" in text
