@@ -77,11 +77,13 @@ class BlockUpdates:
         """
         entries = self._entries.setdefault(namespace, {}).setdefault(collection or "", {})
         for key, value in zip(keys, values, strict=True):
-            named = b"\x1a" + encode_varint(len(key)) + key
+            size = encode_varint(len(key))
             if value:
-                entries[key] = named + b"\x2a" + encode_varint(len(value)) + value + version
+                sizes = size, key, encode_varint(len(value)), value, version
+                entries[key] = b"\x1a%b%b\x2a%b%b%b" % sizes
             else:
-                entries[key] = named + (_DELETED if value is None else b"") + version
+                deleted = _DELETED if value is None else b""
+                entries[key] = b"\x1a%b%b%b%b" % (size, key, deleted, version)
 
     def encode(self) -> bytes:
         """Return the serialized ``Updates`` message in the peer's order."""
@@ -111,11 +113,12 @@ def commit_hash(validation_codes: bytes, updates: bytes, previous: bytes) -> byt
 
 def _append(pieces: list[bytes], head: bytes, entries: dict[bytes, bytes]) -> bytes:
     """Append the entries in key order; ``head`` goes on the first; return the head still due."""
-    for key in sorted(entries):
-        entry = head + entries[key]
-        pieces.append(b"\x0a" + encode_varint(len(entry)) + entry)
-        head = b""
-    return head
+    if not entries:
+        return head
+    first, *others = [entries[key] for key in sorted(entries)]
+    for entry in (head + first, *others):
+        pieces += (b"\x0a", encode_varint(len(entry)), entry)
+    return b""
 
 
 def _order_preserving(number: int) -> bytes:

@@ -24,17 +24,18 @@ def _encode_varint(value: int) -> bytes:
 
 
 # Nearly every length and tag of a block is below 2^14: a table makes them one look-up.
-_SHORT = tuple(_encode_varint(value) for value in range(1 << 14))
+_SHORT_LIMIT = 1 << 14
+_SHORT = tuple(_encode_varint(value) for value in range(_SHORT_LIMIT))
 
 
 def encode_varint(value: int) -> bytes:
     """Return ``value`` (0 to 2^64-1) as a base-128 varint."""
-    return _SHORT[value] if 0 <= value < 1 << 14 else _encode_varint(value)
+    return _SHORT[value] if 0 <= value < _SHORT_LIMIT else _encode_varint(value)
 
 
 def bytes_field(number: int, payload: bytes) -> bytes:
     """Return a length-delimited field (wire type 2), also when the payload is empty."""
-    return encode_varint(number << 3 | 2) + encode_varint(len(payload)) + payload
+    return b"%b%b%b" % (encode_varint(number << 3 | 2), encode_varint(len(payload)), payload)
 
 
 def text_field(number: int, text: str) -> bytes:

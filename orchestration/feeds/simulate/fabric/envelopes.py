@@ -18,8 +18,7 @@ from orchestration.feeds.simulate.fabric.identities import Identity
 
 CONFIG, ENDORSER_TRANSACTION = 1, 3
 _GOLANG = 1
-# Tags of KVRWSet.writes and of KVWrite.key and .value; KVWrite.is_delete with its value.
-_WRITE, _KEY, _VALUE, _DELETE = b"\x1a", b"\x0a", b"\x1a", b"\x10\x01"
+_DELETE = b"\x10\x01"  # KVWrite.is_delete with its value
 _OK = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -84,7 +83,7 @@ def endorser_transaction(
         transaction_id(nonce, creator.serialized),
         extension=bytes_field(2, chaincode_id),
     )
-    signature_header = bytes_field(1, creator.serialized) + bytes_field(2, nonce)
+    signature_header = creator.as_field + bytes_field(2, nonce)
     proposal = _proposal(invocation, chaincode_id)
     response = _response(
         proposal_hash(header, signature_header, proposal),
@@ -127,13 +126,13 @@ def _read(key: bytes, version: tuple[int, int] | None) -> bytes:
 
 
 def _write(key: bytes, value: bytes | None) -> bytes:
-    # Spelled out: a channel has hundreds of thousands of these.
-    entry = _KEY + encode_varint(len(key)) + key
+    # Spelled out, tags included: a channel has hundreds of thousands of these.
+    size = encode_varint(len(key))
     if value:
-        entry += _VALUE + encode_varint(len(value)) + value
-    elif value is None:
-        entry += _DELETE
-    return _WRITE + encode_varint(len(entry)) + entry
+        entry = b"\x0a%b%b\x1a%b%b" % (size, key, encode_varint(len(value)), value)
+    else:
+        entry = b"\x0a%b%b%b" % (size, key, _DELETE if value is None else b"")
+    return b"\x1a%b%b" % (encode_varint(len(entry)), entry)
 
 
 def _collection(name: str, writes: Sequence[HashedWrite]) -> bytes:
@@ -193,5 +192,5 @@ def _endorsed(response: bytes, endorsers: Iterable[Identity]) -> bytes:
         digest = shared.copy()
         digest.update(endorser.serialized)
         signature = endorser.sign_digest(digest.digest())
-        signed += bytes_field(2, bytes_field(1, endorser.serialized) + bytes_field(2, signature))
+        signed += bytes_field(2, endorser.as_field + bytes_field(2, signature))
     return signed

@@ -60,16 +60,19 @@ class Identity:
         certificate_pem: The certificate as it stands in every transaction.
         key: The private key.
         serialized: The ``SerializedIdentity`` message that transactions carry.
+        as_field: The same as field 1 of a message: a creator or an endorser.
     """
 
     msp_id: str
     certificate_pem: bytes
     key: ec.EllipticCurvePrivateKey
     serialized: bytes = field(init=False)
+    as_field: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         serialized = text_field(1, self.msp_id) + bytes_field(2, self.certificate_pem)
         object.__setattr__(self, "serialized", serialized)
+        object.__setattr__(self, "as_field", bytes_field(1, serialized))
 
     def sign(self, message: bytes) -> bytes:
         """Return a deterministic (RFC 6979), low-S ECDSA signature over SHA-256, as DER."""
@@ -77,9 +80,12 @@ class Identity:
 
     def sign_digest(self, digest: bytes) -> bytes:
         """Return the same signature from the message's SHA-256."""
-        r, s = decode_dss_signature(self.key.sign(digest, _ECDSA_DIGEST))
+        signature = self.key.sign(digest, _ECDSA_DIGEST)
+        r, s = decode_dss_signature(signature)
+        if s <= P256_ORDER // 2:
+            return signature
         # Fabric refuses the other half: two valid signatures would give one message two encodings.
-        return encode_dss_signature(r, min(s, P256_ORDER - s))
+        return encode_dss_signature(r, P256_ORDER - s)
 
 
 class Authority:

@@ -7,7 +7,7 @@ are compact (hashes as base64) because they and the writes both travel in the en
 from __future__ import annotations
 
 import heapq
-from binascii import b2a_base64
+from binascii import b2a_base64, hexlify
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -202,7 +202,7 @@ def _write_lines(
             amount,
             days,
             _RAIL_NAMES[rail],
-            digest.hex().encode(),
+            hexlify(digest),
             occupations[skill],
             _SKILLS[skill],
             original,

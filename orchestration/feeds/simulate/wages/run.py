@@ -25,6 +25,7 @@ from orchestration.feeds.simulate.wages.payroll import run_payrolls
 from orchestration.feeds.simulate.wages.world import build_world
 
 DEFAULT_START = date(2024, 1, 1)
+_PARALLEL_FROM = 5_000  # transactions: below, a second process costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def simulate_wages(
         transactions(world, payrolls, records),
         seed=seed,
         clients=client_count(world),
+        is_parallel=total >= _PARALLEL_FROM,
         progress=None if progress is None else lambda done: progress(done, total),
     )
     return WagesSummary(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import hmac
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.random import PCG64, Generator, SeedSequence
 from orchestration.feeds.common import FeedError, name_of
 from orchestration.feeds.simulate.wages import levels
 
+_SHA256_BLOCK_BYTES = 64
 WORKERS_PER_DISTRICT = 500
 WORKERS_PER_EMPLOYER = 24
 MIN_DISTRICTS = 12
@@ -150,15 +150,18 @@ class KeyedHash:
     """HMAC-SHA-256 of numbers under one key of the simulator."""
 
     def __init__(self, seed: int, purpose: str) -> None:
-        self._prefix = f"{purpose}:".encode()
-        # A copied state hashes twice as fast as a new one; there are a million to do.
-        self._state = hmac.new(hash_key(seed, purpose), self._prefix, "sha256")
+        # The two halves of HMAC (RFC 2104), each as a state to copy: there are a million hashes to
+        # do, and this takes half as long as a call of ``hmac.digest`` for each.
+        block = hash_key(seed, purpose).ljust(_SHA256_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + f"{purpose}:".encode())
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def __call__(self, number: int) -> bytes:
         """Return the 32 bytes of HMAC-SHA-256(key, "<purpose>:<number>")."""
-        state = self._state.copy()
-        state.update(b"%d" % number)
-        return state.digest()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(b"%d" % number)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def keyed_hashes(seed: int, purpose: str, count: int) -> np.ndarray:
