@@ -17,7 +17,7 @@ run: $(VENV)/.runtime ## Run the main job on a simulated sample (or on what has 
 
 test: $(VENV)/.dev ## Run the whole test suite, browser tests included
 	@$(BIN)/python tests/browser/ensure_chromium.py
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/.dev ## Check style, types and import directions
 	@$(BIN)/ruff check .

@@ -102,7 +102,7 @@ def simulate(network: str, out: Path, seed: int, workers: int, batches: int, hom
             network,
             out,
             SampleSize(workers, batches, seed),
-            lambda done: bar.update(task, completed=done),
+            lambda done, *_: bar.update(task, completed=done),
         )
     click.echo(f"Wrote {network} to {out}. Land it with: tracient ingest {out}/ledger {out}/feeds")
 
@@ -114,7 +114,6 @@ def simulate(network: str, out: Path, seed: int, workers: int, batches: int, hom
 def ingest(paths: tuple[Path, ...], home: Path, as_json: bool) -> None:
     """Land exports and feeds, verify them, and add them to the raw tables."""
     from orchestration.landing import Register, land, quarantine_unknown  # noqa: PLC0415
-    from orchestration.run import run_ingest  # noqa: PLC0415
     from orchestration.sources import sniffers  # noqa: PLC0415
 
     place = Home.resolve(home).create()
@@ -122,7 +121,7 @@ def ingest(paths: tuple[Path, ...], home: Path, as_json: bool) -> None:
     with place.writing("tracient ingest"):
         landed = land(place, paths, sniffers())
         kept = [(path, why, quarantine_unknown(place, path, why)) for path, why in landed.unknown]
-        report = run_ingest(place, lambda _: None) if landed.deliveries else None
+        report = _ingest_landed(place) if landed.deliveries else None
     wanted = {delivery.delivery_id for delivery in landed.deliveries}
     outcomes = [row for row in Register(place).all() if row.delivery_id in wanted]
     is_ok = not kept and (report is None or report.is_ok)
@@ -141,13 +140,21 @@ def ingest(paths: tuple[Path, ...], home: Path, as_json: bool) -> None:
     sys.exit(0 if is_ok else FAILED)
 
 
+def _ingest_landed(place: Home) -> Any:
+    from orchestration.run import run_ingest  # noqa: PLC0415
+
+    return run_ingest(place, lambda _: None)
+
+
 def _print_ingest(
     console: Console, outcomes: list[Any], already: Any, kept: list[Any], report: Any
 ) -> None:
     for row in outcomes:
         if row.status == "ingested":
             rows = ", ".join(f"{name} {count}" for name, count in row.summary["rows"].items())
-            console.print(f"Ingested {row.kind}: {rows or 'no new row'}.", highlight=False)
+            console.print(
+                f"Ingested {row.kind}: {rows or 'no new row'}.", soft_wrap=True, highlight=False
+            )
         else:
             reason = row.summary.get("reason", "the run stopped before it; run it again")
             console.print(f"[red]Refused {row.kind}[/]: {reason}", soft_wrap=True)

@@ -40,11 +40,13 @@ class ReleasePlan:
         kind: ``dp`` for people, ``sdc`` for firms.
         spec: The release specification file.
         tables: Curated (or evaluation) tables that it is drawn from.
+        rule_table: Curated table whose ``rule_version`` says which policy rules were applied.
     """
 
     kind: Literal["dp", "sdc"]
     spec: Path
     tables: tuple[str, ...]
+    rule_table: str
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ WAGES = Domain(
         kind="dp",
         spec=REPOSITORY / "orchestration" / "release" / "specs" / "wages.yaml",
         tables=("rel_wages__worker_month_bounded", "ml_wages__evaluation"),
+        rule_table="fct_wages__minimum_wage_compliance",
     ),
     owner="team:wages",
 )
@@ -131,6 +134,7 @@ PHARMA = Domain(
         kind="sdc",
         spec=REPOSITORY / "orchestration" / "release" / "specs" / "pharma.yaml",
         tables=("rel_pharma__firm_quarter",),
+        rule_table="fct_pharma__compliance_product_jurisdiction",
     ),
     owner="team:pharma",
 )

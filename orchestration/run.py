@@ -16,7 +16,8 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.build import build_defs
+from orchestration.build import build_defs, build_ingest_defs
+from orchestration.domains import DOMAINS, Domain
 from orchestration.files import write_json
 from orchestration.home import Home
 from orchestration.instance import PROCESS_TAG, close_dead_runs, environment, open_instance
@@ -25,6 +26,7 @@ from orchestration.landing import Register
 from orchestration.memory import PeakMemory
 from orchestration.progress import StepClock
 from orchestration.sample import SampleSize, land_sample
+from orchestration.sources import source_of
 
 Say = Callable[[str], None]
 
@@ -76,7 +78,7 @@ def _run(home: Home, job: str, say: Say, sample: SampleSize | None) -> RunReport
             with _timed(report, memory, "simulate_and_land"):
                 land_sample(home, sample, say)
         with _timed(report, memory, "load_definitions"):
-            definitions = build_defs(home)
+            definitions = build_defs(home) if sample else build_ingest_defs(home, _landed(home))
         with open_instance(home) as instance:
             report.closed_runs = close_dead_runs(instance)
             _execute(definitions, instance, job, report, memory, say)
@@ -84,6 +86,13 @@ def _run(home: Home, job: str, say: Say, sample: SampleSize | None) -> RunReport
     report.peak_mib = memory.peak_mib
     write_json(home.state / "runs" / f"{job}.json", asdict(report))
     return report
+
+
+def _landed(home: Home) -> list[Domain]:
+    """Return the domains for which something has landed that is not ingested yet."""
+    kinds = {delivery.kind for delivery in Register(home).with_status("landed")}
+    names = {source_of(kind).domain for kind in kinds}
+    return [domain for domain in DOMAINS if domain.name in names]
 
 
 @contextlib.contextmanager

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from orchestration.files import read_json
 from orchestration.home import Home
-from orchestration.run import RunReport
 from orchestration.status import status
+
+if TYPE_CHECKING:
+    from orchestration.run import RunReport
 
 
 def _table(*columns: str) -> Table:

@@ -99,12 +99,17 @@ class Places:
         return self._districts.get(int(code), str(int(code)))
 
     def listed(self, codes: list[int], most: int = 2) -> str:
-        """'Bihar, Odisha and 2 more' for a sentence."""
-        names = [self.state(code) for code in codes]
+        """'Bihar, Odisha and 2 more' for a sentence about states."""
+        return self._listed([self.state(code) for code in codes], most, "words.and_more")
+
+    def listed_districts(self, codes: list[int], most: int = 2) -> str:
+        """'Araria, Kishanganj and 2 more' for a sentence about districts."""
+        names = [self.district(code) for code in codes]
+        return self._listed(names, most, "words.and_more_districts")
+
+    def _listed(self, names: list[str], most: int, more: str) -> str:
         if len(names) > most + 1:
-            return self._say(
-                "words.and_more", names=", ".join(names[:most]), count=len(names) - most
-            )
+            return self._say(more, names=", ".join(names[:most]), count=len(names) - most)
         if len(names) == 1:
             return names[0]
         return self._say("words.and", first=", ".join(names[:-1]), last=names[-1])

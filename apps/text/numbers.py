@@ -117,6 +117,14 @@ def period_text(period: str, language: str) -> str:
     return f"{months[int(part) - 1]} {year}"
 
 
+def first_and_last_month(period: str) -> tuple[str, str]:
+    """The months that a quarter or a year spans: '2024-Q2' -> ('2024-04', '2024-06')."""
+    year, _, quarter = period.partition("-Q")
+    last = 3 * int(quarter) if quarter else 12
+    first = last - 2 if quarter else 1
+    return f"{year}-{first:02d}", f"{year}-{last:02d}"
+
+
 def month_name(period: str, language: str) -> str:
     """The month alone of '2024-03', short enough for an axis; quarters keep 'Jan–Mar'."""
     year_length = 5

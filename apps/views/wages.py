@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,14 @@ from apps.components import card, cells, filters, pictures, shell
 from apps.components.pictures import Cell, Panel, Reference, Row
 from apps.data import Release, Table
 from apps.text.catalogue import Translator
-from apps.text.findings import compare, fraction_phrase, sentence_case, split_by_reference
-from apps.text.numbers import month_name, period_text, rupees
+from apps.text.findings import (
+    Split,
+    compare,
+    fraction_phrase,
+    sentence_case,
+    split_by_reference,
+)
+from apps.text.numbers import first_and_last_month, month_name, period_text, rupees
 
 SHARE = "below_notified_rate_share"
 MEAN = "mean_daily_wage_paise"
@@ -24,14 +30,21 @@ MEASURES = (SHARE, MEAN, COUNT)
 # Of the whole pilot the ends are shown first: all its districts are eight screens of a phone.
 HIGHEST, LOWEST = 8, 7
 
+# What the reader may ask the picture of districts for; without it the measure decides.
+SPANS = ("year", "quarter")
+
 
 @dataclass(frozen=True)
 class Wages:
-    """What the view reads: one release and its three tables about wages."""
+    """What the view reads: one release and its tables about wages.
+
+    `years` is None in a release made before there was such a table.
+    """
 
     release: Release
     places: cells.Places
     quarters: Table
+    years: Table | None
     months: Table
     sexes: Table
 
@@ -57,13 +70,48 @@ class Choice:
         return {"level": "state", "state_code": self.state_code}
 
 
+@dataclass(frozen=True)
+class Span:
+    """What the picture of districts is about: a table, its period, and the switch it offers."""
+
+    table: Table
+    choice: Choice
+    other: str = ""
+
+    def districts(self) -> dict[int, dict[int, Cell]]:
+        """Cells of the chosen area's districts, by codes of state and district."""
+        codes = {} if self.choice.state_code is None else {"state_code": self.choice.state_code}
+        frame = cells.select(
+            self.table.frame,
+            level="district",
+            measure=self.choice.measure,
+            period=self.choice.period,
+            **codes,
+        )
+        return {
+            int(code): {int(key): cell for key, cell in cells.by(group, "district_code").items()}
+            for code, group in frame.groupby("state_code")
+        }
+
+    def cells(self) -> dict[int, Cell]:
+        """Cells of all these districts by code."""
+        return {key: cell for group in self.districts().values() for key, cell in group.items()}
+
+    @property
+    def published(self) -> int:
+        """How many of the districts can be shown."""
+        return sum(cell.is_published for cell in self.cells().values())
+
+
 def load(page: shell.Page) -> Wages:
     """Read and check the release that the reader chose."""
     release = page.release("wages")
+    has_years = any(table["name"] == "wages_district_year" for table in release.tables)
     return Wages(
         release,
         cells.Places(release.places(), page.say),
         release.table("wages_district_quarter"),
+        release.table("wages_district_year") if has_years else None,
         release.table("wages_state_month"),
         release.table("wages_sex_quarter"),
     )
@@ -112,7 +160,7 @@ def _filters(page: shell.Page, wages: Wages) -> Choice:
             cells.ALL,
             lambda c: say("filters.all_states") if c == cells.ALL else wages.places.state(int(c)),
         )
-        filters.reset(st, say("filters.reset"), ("measure", "period", "state", "districts"))
+        filters.reset(st, say("filters.reset"), ("measure", "period", "state", "districts", "span"))
     return Choice(measure, period, state)
 
 
@@ -121,14 +169,22 @@ def _place(page: shell.Page, wages: Wages, choice: Choice) -> str:
     return page.say("wages.pilot") if code is None else wages.places.state(code)
 
 
-def _own(wages: Wages, choice: Choice, measure: str) -> Cell:
-    return cells.one(wages.quarters.frame, measure=measure, period=choice.period, **choice.area)
+def _whole(page: shell.Page, wages: Wages, choice: Choice) -> str:
+    """The chosen area as what its parts are compared with: 'the whole pilot'."""
+    code = choice.state_code
+    if code is None:
+        return page.say("wages.whole_pilot")
+    return page.say("wages.whole_state", state=wages.places.state(code))
+
+
+def _own(table: Table, choice: Choice, measure: str) -> Cell:
+    return cells.one(table.frame, measure=measure, period=choice.period, **choice.area)
 
 
 def _answer(page: shell.Page, wages: Wages, choice: Choice) -> None:
     say = page.say
     place, time = _place(page, wages, choice), period_text(choice.period, say.language)
-    share = _own(wages, choice, SHARE)
+    share = _own(wages.quarters, choice, SHARE)
     if share.interval is None:
         text = say("wages.lead_withheld", place=place, period=time)
     else:
@@ -137,7 +193,7 @@ def _answer(page: shell.Page, wages: Wages, choice: Choice) -> None:
     shell.lead(sentence_case(text))
     items = []
     for measure in (SHARE, MEAN, COUNT):
-        cell = _own(wages, choice, measure)
+        cell = _own(wages.quarters, choice, measure)
         value = cell.text or say("card.none")
         items.append((say(f"measures.{measure}"), value, card.caption(cell, say)))
     shell.key_figures(items)
@@ -167,7 +223,7 @@ def _map_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
         ).items()
     }
     everywhere = Choice(choice.measure, choice.period, cells.ALL)
-    nation = _own(wages, everywhere, choice.measure)
+    nation = _own(wages.quarters, everywhere, choice.measure)
     links = {code: filters.address(state=str(code)) for code in states}
     card.card(
         page,
@@ -213,30 +269,32 @@ def _map_title(page: shell.Page, wages: Wages, states: dict[int, Cell], nation: 
     return say(f"wages.map_title.{measure}", places=wages.places.listed(apart))
 
 
+def _span(wages: Wages, choice: Choice) -> Span:
+    """Quarter or year: what the reader asked for, where a district of it is published.
+
+    A quarter's share is too uncertain for nearly every district, so the share starts at the year.
+    """
+    quarter = Span(wages.quarters, choice)
+    if wages.years is None:
+        return quarter
+    year = Span(wages.years, replace(choice, period=choice.period[:4]))
+    if not (quarter.published and year.published):
+        return year if year.published else quarter
+    asked = next((code for code in SPANS if filters.is_on("span", code)), None)
+    usual, other = SPANS if choice.measure == SHARE else reversed(SPANS)
+    return replace(year if (asked or usual) == "year" else quarter, other=other)
+
+
 def _district_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
-    say = page.say
-    frame = cells.select(
-        wages.quarters.frame, level="district", measure=choice.measure, period=choice.period
-    )
-    if choice.state_code is not None:
-        frame = cells.select(frame, state_code=choice.state_code)
-    by_state = {
-        int(code): {int(key): cell for key, cell in cells.by(group, "district_code").items()}
-        for code, group in frame.groupby("state_code")
-    }
-    lines = _lines(page, wages, choice)
+    say, span = page.say, _span(wages, choice)
+    by_state = span.districts()
     flat = [cell for group in by_state.values() for cell in group.values()]
+    lines = _lines(page, wages, span.table, span.choice)
     is_long = len(flat) > HIGHEST + LOWEST
     if is_long and not filters.is_on("districts", "all"):
         panels = _ends(page, wages, by_state)
     else:
-        panels = [
-            Panel(
-                wages.places.state(code) if choice.state_code is None else "",
-                [Row(wages.places.district(key), cell) for key, cell in _sorted(by_state[code])],
-            )
-            for code in sorted(by_state, key=wages.places.state)
-        ]
+        panels = _by_state(wages, by_state, choice)
     rows = [
         ([wages.places.district(key), wages.places.state(code)], cell)
         for code in sorted(by_state, key=wages.places.state)
@@ -246,32 +304,83 @@ def _district_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
         page,
         card.Figure(
             figure_id="districts",
-            title=_district_title(page, flat, _own(wages, choice, choice.measure)),
-            subtitle=_subtitle(page, wages, choice, "district"),
+            title=_district_title(page, wages, span),
+            subtitle=_subtitle(page, wages, span.choice, "district"),
             picture=pictures.dot_plot(panels, pictures.scale_for(flat, lines), say, lines),
-            certainty=say("wages.district_note") if panels else _instead(page, wages, choice),
+            certainty=_district_note(page, wages, choice, span),
             names=[say("filters.district"), say("filters.state")],
             rows=rows,
             release=wages.release,
-            table=wages.quarters,
-            control=partial(_district_switch, say, len(flat)) if is_long else None,
+            table=span.table,
+            control=partial(_district_switches, say, span, choice, len(flat) if is_long else 0),
         ),
     )
 
 
-def _instead(page: shell.Page, wages: Wages, choice: Choice) -> str:
+def _by_state(
+    wages: Wages, by_state: Mapping[int, Mapping[int, Cell]], choice: Choice
+) -> list[Panel]:
+    return [
+        Panel(
+            wages.places.state(code) if choice.state_code is None else "",
+            [Row(wages.places.district(key), cell) for key, cell in _sorted(by_state[code])],
+        )
+        for code in sorted(by_state, key=wages.places.state)
+    ]
+
+
+def _district_note(page: shell.Page, wages: Wages, choice: Choice, span: Span) -> str:
+    """How to read the bars, and why it is the year; without any bar, what else there is."""
+    say = page.say
+    if not span.published:
+        return _instead(page, span)
+    split, _ = _split(span)
+    parts = [say("wages.bars")]
+    if split and choice.measure != COUNT:
+        whole = _whole(page, wages, choice)
+        counts = {"above": split.above, "below": split.below, "unclear": split.unclear}
+        parts.append(say("wages.district_note", whole=whole, **counts))
+    if span.choice != choice:
+        parts.append(
+            say(
+                "wages.whole_year",
+                year=period_text(span.choice.period, say.language),
+                quarter=period_text(choice.period, say.language),
+                shown=span.published,
+                alone=Span(wages.quarters, choice).published,
+                total=len(span.cells()),
+            )
+        )
+    return " ".join(parts)
+
+
+def _instead(page: shell.Page, span: Span) -> str:
     """Where no district has this figure: which measure most districts do have, if any."""
-    frame = cells.select(wages.quarters.frame, level="district", period=choice.period)
+    frame = cells.select(span.table.frame, level="district", period=span.choice.period)
     shown = frame[frame["is_published"].astype(bool)]["measure"].value_counts()
     if shown.empty:
         return ""
-    name = page.say(f"measures.{shown.index[0]}")
-    return page.say("wages.district_instead", measure=name, shown=int(shown.iloc[0]))
+    return page.say(
+        "wages.district_instead",
+        measure=page.say(f"measures.{shown.index[0]}"),
+        shown=int(shown.iloc[0]),
+        period=period_text(span.choice.period, page.say.language),
+    )
 
 
-def _district_switch(say: Translator, count: int) -> None:
-    word = "fewer" if filters.is_on("districts", "all") else "all"
-    filters.switch(st, "districts", "all", say(f"wages.districts.{word}", count=count))
+def _district_switches(say: Translator, span: Span, choice: Choice, count: int) -> None:
+    with st.container(horizontal=True):
+        if count:
+            word = "fewer" if filters.is_on("districts", "all") else "all"
+            filters.switch(st, "districts", "all", say(f"wages.districts.{word}", count=count))
+        if span.other:
+            is_year = span.choice != choice
+            period = choice.period if is_year else choice.period[:4]
+            label = say(
+                f"wages.districts.{'quarter' if is_year else 'year'}",
+                period=period_text(period, say.language),
+            )
+            filters.switch(st, "span", span.other, label)
 
 
 def _ends(
@@ -294,33 +403,63 @@ def _ends(
     ]
 
 
-def _lines(page: shell.Page, wages: Wages, choice: Choice) -> list[Reference]:
-    """The chosen area's own figure and, for the wage of a state, the rate notified for it."""
-    own = _own(wages, choice, choice.measure)
+def _lines(page: shell.Page, wages: Wages, table: Table, choice: Choice) -> list[Reference]:
+    """The chosen area's own figure and, for the wage of a state, the rates notified for it."""
+    own = _own(table, choice, choice.measure)
     lines = []
     if own.value is not None and choice.measure != COUNT:
         lines = [Reference(f"{sentence_case(_place(page, wages, choice))}: {own.text}", own.value)]
-    start = f"{choice.period[:4]}-{3 * int(choice.period[-1]) - 2:02d}"
-    for rate in _notified(wages.release, choice):
-        if rate["from"][:7] <= start <= rate["to"][:7]:
-            name = page.say.pick(rate["label"])
-            lines.append(Reference(f"{name}: {rupees(rate['value'])}", float(rate["value"])))
+    first, last = first_and_last_month(choice.period)
+    rates = [
+        rate
+        for rate in _notified(wages.release, choice)
+        if rate["from"][:7] <= last and rate["to"][:7] >= first
+    ]
+    for rate in rates:
+        name, value = page.say.pick(rate["label"]), rupees(rate["value"])
+        # A year has the rates of two financial years: each is told apart by its first day.
+        text = _rate_from(rate, page.say) if len(rates) > 1 else value
+        lines.append(Reference(f"{name}: {text}", float(rate["value"])))
     return lines
 
 
-def _district_title(page: shell.Page, districts: list[Cell], own: Cell) -> str:
-    say = page.say
-    shown = sum(cell.is_published for cell in districts)
-    if not shown:
-        return say("wages.district_title.none", total=len(districts))
-    if own.interval is None or own.measure == COUNT:
-        return say("wages.district_title.worker_count", shown=shown, total=len(districts))
-    split = split_by_reference([cell.interval for cell in districts], *own.interval)
+def _rate_from(rate: Mapping[str, Any], say: Translator) -> str:
+    since = period_text(rate["from"][:7], say.language)
+    return say("wages.rate_from", value=rupees(rate["value"]), date=since)
+
+
+def _split(span: Span) -> tuple[Split | None, list[int]]:
+    """How the districts lie to the area's own figure, and the worrying ones, the furthest first."""
+    own, found = _own(span.table, span.choice, span.choice.measure), span.cells()
+    if own.interval is None:
+        return None, []
+    side = -1 if own.measure == MEAN else 1
+    apart = [
+        (cell.value or 0.0, key)
+        for key, cell in found.items()
+        if cell.interval and compare(cell.interval, own.interval) == side
+    ]
+    split = split_by_reference([cell.interval for cell in found.values()], *own.interval)
+    return split, [key for _, key in sorted(apart, reverse=side > 0)]
+
+
+def _district_title(page: shell.Page, wages: Wages, span: Span) -> str:
+    say, measure = page.say, span.choice.measure
+    total = len(span.cells())
+    if not span.published:
+        return say("wages.district_title.none", total=total)
+    split, apart = _split(span)
+    if split is None or measure == COUNT:
+        return say("wages.district_title.worker_count", shown=span.published, total=total)
+    whole = _whole(page, wages, span.choice)
+    if not apart:
+        return say(f"wages.district_title.{measure}_none", whole=whole)
     return say(
-        f"wages.district_title.{own.measure}",
-        above=split.above,
-        below=split.below,
+        f"wages.district_title.{measure}",
+        places=wages.places.listed_districts(apart),
+        count=len(apart),
         published=split.published,
+        whole=whole,
     )
 
 
@@ -390,14 +529,7 @@ def _steps(
         next((float(x["value"]) for x in rates if x["from"][:7] <= m <= x["to"][:7]), None)
         for m in months
     ]
-    each = [
-        say(
-            "wages.rate_from",
-            value=rupees(rate["value"]),
-            date=period_text(rate["from"][:7], say.language),
-        )
-        for rate in rates
-    ]
+    each = [_rate_from(rate, say) for rate in rates]
     return [(f"{say.pick(rates[-1]['label'])}: {', '.join(each)}", values)]
 
 
@@ -408,7 +540,7 @@ def _sex_card(page: shell.Page, wages: Wages, choice: Choice) -> None:
     )
     # "unknown" and "other" are small; they stay in the table, withheld or not.
     order = [code for code in ("female", "male", "other", "unknown") if code in sexes]
-    lines = _lines(page, wages, choice)
+    lines = _lines(page, wages, wages.quarters, choice)
     rows = [Row(say.code("groups.sex", code), sexes[code]) for code in order]
     scale = pictures.scale_for([row.cell for row in rows], lines)
     card.card(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,20 +11,15 @@ from ledger_anchor import Snapshot, SnapshotStore
 from orchestration.anchoring import commit_files, use
 from orchestration.assets.anchor import describe
 from orchestration.domains import Domain
-from orchestration.files import read_json, sha256_of_file
+from orchestration.files import read_json
 from orchestration.home import Home
 from orchestration.lake import Lake
-from orchestration.memo import Memo, combine
-from orchestration.release import (
-    BudgetRefusedError,
-    ReleaseResult,
-    load_places,
-    load_release_spec,
-    publish_dp,
-    publish_sdc,
-)
+from orchestration.memo import Memo, code_fingerprint, combine
 from orchestration.resources import HomeResource
 from orchestration.sample import is_sample
+
+if TYPE_CHECKING:
+    from orchestration.release import ReleaseResult
 
 
 def release_domain(home: Home, domain: Domain) -> Mapping[str, Any]:
@@ -46,12 +41,15 @@ def release_domain(home: Home, domain: Domain) -> Mapping[str, Any]:
     snapshots = [snapshot for table in plan.tables if (snapshot := store.current(table))]
     fingerprint = combine(
         [s.snapshot_id for s in snapshots]
-        + [sha256_of_file(path) for path in (plan.spec, plan.spec.with_name("disclosure.yaml"))]
+        + [code_fingerprint("orchestration/release", "dbt_project/seeds")]
     )
     memo = Memo(home)
     known = memo.outcome(f"release-{domain.name}", fingerprint)
     if known and (home.root / known["path"] / "manifest.json").exists():
         return {**known, "is_new": False, "refused": ""}
+    # Imported here and below: OpenDP takes seconds, which other steps need not pay.
+    from orchestration.release import BudgetRefusedError  # noqa: PLC0415
+
     used = use(home, plan.tables, f"release of {domain.name}")
     try:
         result = _publish(home, domain, used)
@@ -70,8 +68,24 @@ def release_domain(home: Home, domain: Domain) -> Mapping[str, Any]:
     return {**outcome, "is_new": result.is_new, "refused": ""}
 
 
+def rule_version(home: Home, domain: Domain) -> str:
+    """Return the versions of the policy rules behind a domain's figures, as its mart names them."""
+    versions = Lake(home).read(domain.release.rule_table, ["rule_version"])["rule_version"]
+    return "; ".join(
+        sorted(v for v in set(versions.to_pylist()) if v and not v.endswith("not-assessed"))
+    )
+
+
 def _publish(home: Home, domain: Domain, snapshots: Sequence[Snapshot]) -> ReleaseResult:
+    from orchestration.release import (  # noqa: PLC0415
+        load_places,
+        load_release_spec,
+        publish_dp,
+        publish_sdc,
+    )
+
     plan, lake = domain.release, Lake(home)
+    rules = rule_version(home, domain)
     spec = load_release_spec(plan.spec)
     frames = {table: lake.read(table) for table in plan.tables}
     if plan.kind == "sdc":
@@ -81,6 +95,7 @@ def _publish(home: Home, domain: Domain, snapshots: Sequence[Snapshot]) -> Relea
             snapshots=snapshots,
             home_released=home.released,
             is_sample=is_sample(home),
+            rule_version=rules,
         )
     return publish_dp(
         spec,
@@ -90,6 +105,7 @@ def _publish(home: Home, domain: Domain, snapshots: Sequence[Snapshot]) -> Relea
         home_released=home.released,
         budget_ledger_path=home.budget_ledger,
         is_sample=is_sample(home),
+        rule_version=rules,
     )
 
 

@@ -75,7 +75,7 @@ def build_tables(draws: Draws, spec: Specification, layout: Layout) -> dict[str,
     estimates = estimate_months(draws, release, layout)
     tables = {}
     for table in release.tables:
-        if table.period_type == "year":
+        if "grouping" in table.dimensions:
             tables[table.name] = fairness_table(draws["model_fairness"], table, release, rules)
         else:
             tables[table.name] = wage_table(estimates, table, release, rules, layout)
@@ -203,10 +203,10 @@ def _is_wanted(node: Node, table: ReleaseTable, is_grouped: bool) -> bool:
 
 
 def _periods(release: DpSpecification, period_type: str) -> dict[str, list[int]]:
+    names = {"month": "{:%Y-%m}".format, "quarter": quarter_of, "year": "{:%Y}".format}
     periods: dict[str, list[int]] = {}
     for index, month in enumerate(release.period.months()):
-        name = quarter_of(month) if period_type == "quarter" else f"{month:%Y-%m}"
-        periods.setdefault(name, []).append(index)
+        periods.setdefault(names[period_type](month), []).append(index)
     return periods
 
 

@@ -46,7 +46,7 @@ def districts() -> list[dict[str, str]]:
 
 
 def wages_tables(seed: int = 7) -> dict[str, list[Row]]:
-    """Rows of the four wages tables: 10-40% of the district cells are not published."""
+    """Rows of the five wages tables: 10-40% of the district cells are not published."""
     rng = random.Random(seed)
     places = districts()
     states = sorted({int(place["state_code"]) for place in places})
@@ -64,6 +64,9 @@ def wages_tables(seed: int = 7) -> dict[str, list[Row]]:
         "wages_district_quarter": [
             row for quarter in quarters for area in all_areas for row in _wages(rng, area, quarter)
         ],
+        "wages_district_year": [
+            row for area in all_areas for row in _wages(rng, area, "2024", width=0.5)
+        ],
         "wages_sex_quarter": [
             row
             for quarter in quarters
@@ -76,7 +79,11 @@ def wages_tables(seed: int = 7) -> dict[str, list[Row]]:
 
 
 def _wages(
-    rng: random.Random, area: tuple[str, int | None, int | None], period: str, sex: str = ""
+    rng: random.Random,
+    area: tuple[str, int | None, int | None],
+    period: str,
+    sex: str = "",
+    width: float = 1.0,
 ) -> Iterator[Row]:
     level, state, district = area
     people = {"nation": 58000.0, "state": 4800.0, "district": 480.0}[level]
@@ -89,7 +96,7 @@ def _wages(
         daily *= 1 + rng.gauss(0, 0.07)
     if period in ("2024-04", "2024-05", "2024-Q2"):
         share += 0.05
-    width = {"nation": 0.004, "state": 0.014, "district": 0.06}[level]
+    width *= {"nation": 0.004, "state": 0.014, "district": 0.06}[level]
     width *= 1.6 if sex else 1.0
     base = {
         "level": level,
@@ -165,11 +172,10 @@ def pharma_rows(seed: int = 11) -> list[Row]:
     """Rows of compliance_quarter with primary and secondary suppression, totals as 'all'."""
     rng = random.Random(seed)
     rows = []
-    for year in (2024, 2025):
-        for quarter in range(1, 5):
-            for product in [*CLASSES, "all"]:
-                for place in [*PLACES, "all"]:
-                    rows += _compliance(rng, f"{year}-Q{quarter}", product, place)
+    for period in ("2024-Q1", "2024-Q2", "2024-Q3", "2024-Q4", "2025-Q1", "2025-Q2"):
+        for product in [*CLASSES, "all"]:
+            for place in [*PLACES, "all"]:
+                rows += _compliance(rng, period, product, place)
     return rows
 
 
@@ -394,7 +400,7 @@ def _manifest(
         "description": both,
         "what_it_cannot_say": limits,
         "created_at": created.isoformat().replace("+00:00", "Z"),
-        "period": {"from": "2024-01-01", "to": "2024-12-31" if is_wages else "2025-12-31"},
+        "period": {"from": "2024-01-01", "to": "2024-12-31" if is_wages else "2025-06-30"},
         "specification_sha256": "0" * 64,
         "snapshots": [{"dataset": "synthetic", "snapshot_id": SNAPSHOT[domain], "rows": 1}],
         "rule_version": "notified-wage/mgnrega-2023-24; notified-wage/mgnrega-2024-25"

@@ -233,6 +233,7 @@ def test_no_title_claims_a_finding_where_nothing_is_published(
     tables["wages_district_quarter"] = withheld(
         tables["wages_district_quarter"], "state", "district"
     )
+    tables["wages_district_year"] = withheld(tables["wages_district_year"], "state", "district")
     tables["model_fairness"] = withheld(tables["model_fairness"], "nation")
     home = maker.HomeMaker(tmp_path / "few")
     home.release("wages", "wages-2024", tables)
@@ -258,10 +259,11 @@ def test_with_few_published_districts_they_stand_in_one_list(
     maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tables = maker.wages_tables()
-    rows = tables["wages_district_quarter"]
-    tables["wages_district_quarter"] = [
-        row if row["state_code"] == 10 else withheld([row], "district")[0] for row in rows
-    ]
+    for name in ("wages_district_quarter", "wages_district_year"):
+        tables[name] = [
+            row if row["state_code"] == 10 else withheld([row], "district")[0]
+            for row in tables[name]
+        ]
     home = maker.HomeMaker(tmp_path / "few")
     home.release("wages", "wages-2024", tables)
     app = run("wages", home.finish(), monkeypatch)
@@ -284,7 +286,7 @@ def test_a_page_opens_on_the_newest_quarter_that_says_something_and_calls_an_emp
 ) -> None:
     none = {"value": None, "contributors": None, "is_published": False, "reason": "not_assessed"}
     rows = [
-        row | none if row["period"] == "2025-Q4" and row["measure"] == "compliant_share" else row
+        row | none if row["period"] == "2025-Q2" and row["measure"] == "compliant_share" else row
         for row in maker.pharma_rows()
     ]
     home = maker.HomeMaker(tmp_path / "early")
@@ -292,21 +294,123 @@ def test_a_page_opens_on_the_newest_quarter_that_says_something_and_calls_an_emp
     folder, say = home.finish(), Translator(language)
     for view in ("overview", "medicines"):
         text = words(run(view, folder, monkeypatch, lang=language))
-        assert period_text("2025-Q3", language) in text
+        assert period_text("2025-Q1", language) in text
         assert say("medicines.title_withheld") not in unescape(text)
-    text = words(run("medicines", folder, monkeypatch, lang=language, period="2025-Q4"))
+    text = words(run("medicines", folder, monkeypatch, lang=language, period="2025-Q2"))
     assert say("medicines.title_empty") in text
     assert say("medicines.title_withheld") not in unescape(text)
+
+
+def districts_card(app: AppTest) -> str:
+    """Title, picture and note of the card of districts."""
+    text = unescape(words(app))
+    start = text.index('id="districts"')
+    return text[start : text.index('id="months"', start)]
+
+
+@pytest.mark.parametrize("language", ["en", "hi"])
+def test_the_share_of_districts_is_the_years_and_the_quarters_on_request(
+    language: str, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say, quarter = Translator(language), period_text("2024-Q4", language)
+    app = run("wages", published, monkeypatch, lang=language)
+    shown = districts_card(app)
+    assert "; 2024</p>" in shown
+    assert say("wages.whole_pilot") in shown
+    app.button(key="switch:span").click().run()
+    assert app.query_params["span"] in ("quarter", ["quarter"])
+    assert f"; {quarter}</p>" in districts_card(app)
+    app.button(key="filter:reset").click().run()
+    assert "span" not in app.query_params
+    assert "; 2024</p>" in districts_card(app)
+
+
+def test_other_measures_of_districts_are_the_quarters_and_the_years_on_request(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mean = "mean_daily_wage_paise"
+    app = run("wages", published, monkeypatch, measure=mean, state="10")
+    assert "; Oct–Dec 2024</p>" in districts_card(app)
+    assert "Show all of 2024" in app.button(key="switch:span").label
+    app.button(key="switch:span").click().run()
+    shown = districts_card(app)
+    assert "; 2024</p>" in shown
+    # A year has the rates of two financial years, each with its first day.
+    assert "Notified MGNREGA day rate: ₹228 from Apr 2023<" in shown
+    assert "Notified MGNREGA day rate: ₹245 from Apr 2024<" in shown
+    app.button_group(key="panel:districts").set_value("table").run()
+    [twin] = [b.proto.body for b in app.get("html") if 'class="twin"' in b.proto.body]
+    assert "; 2024</caption>" in twin
+
+
+@pytest.mark.parametrize("asked", ["", "quarter"])
+def test_a_quarter_without_districts_falls_back_to_the_year_and_says_why(
+    asked: str, maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = maker.wages_tables()
+    tables["wages_district_quarter"] = withheld(tables["wages_district_quarter"], "district")
+    home = maker.HomeMaker(tmp_path / "few")
+    home.release("wages", "wages-2024", tables)
+    folder = home.finish()
+    for measure in ("below_notified_rate_share", "worker_count"):
+        app = run("wages", folder, monkeypatch, measure=measure, span=asked)
+        shown = districts_card(app)
+        assert "; 2024</p>" in shown
+        assert "because a year is more certain than a quarter" in shown
+        assert "0 for Oct–Dec 2024 alone" in shown
+        assert district_rows(app) == 15
+        assert "switch:span" not in [button.key for button in app.button]
+
+
+def test_a_release_from_before_there_was_a_year_shows_its_quarters(
+    maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = maker.wages_tables()
+    del tables["wages_district_year"]
+    home = maker.HomeMaker(tmp_path / "before")
+    home.release("wages", "wages-2024", tables)
+    app = run("wages", home.finish(), monkeypatch, span="year")
+    assert "; Oct–Dec 2024</p>" in districts_card(app)
+    assert "switch:span" not in [button.key for button in app.button]
+
+
+def test_a_title_names_the_districts_that_stand_clearly_apart_and_no_other(
+    maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = maker.wages_tables()
+    share, apart = "below_notified_rate_share", {188: 0.7, 191: 0.8}
+    tables["wages_district_year"] = [
+        row
+        | {"value": apart.get(row["district_code"], 0.4), "is_published": True}
+        | {"lower": apart.get(row["district_code"], 0.4) - 0.05, "contributors": 480}
+        | {"upper": apart.get(row["district_code"], 0.4) + 0.05, "reason": None}
+        if row["measure"] == share and row["level"] != "state"
+        else row
+        for row in tables["wages_district_year"]
+    ]
+    home = maker.HomeMaker(tmp_path / "apart")
+    home.release("wages", "wages-2024", tables)
+    folder = home.finish()
+    shown = districts_card(run("wages", folder, monkeypatch))
+    title = "In 2 of 120 published districts pay below the notified wage is clearly more common"
+    assert f"{title} than in the whole pilot: Begusarai and Araria<" in shown
+    assert "Clearly above the whole pilot: 2; clearly below: 0; for 118" in shown
+    none = Translator("en")(
+        f"wages.district_title.{share}_none",
+        whole=Translator("en")("wages.whole_state", state="Kerala"),
+    )
+    assert none in districts_card(run("wages", folder, monkeypatch, state="32"))
 
 
 def test_where_no_district_has_a_figure_the_page_names_a_measure_that_has(
     maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tables = maker.wages_tables()
-    tables["wages_district_quarter"] = [
-        withheld([row], "district")[0] if row["measure"] == "below_notified_rate_share" else row
-        for row in tables["wages_district_quarter"]
-    ]
+    for name in ("wages_district_quarter", "wages_district_year"):
+        tables[name] = [
+            withheld([row], "district")[0] if row["measure"] == "below_notified_rate_share" else row
+            for row in tables[name]
+        ]
     home = maker.HomeMaker(tmp_path / "few")
     home.release("wages", "wages-2024", tables)
     text = unescape(words(run("wages", home.finish(), monkeypatch)))

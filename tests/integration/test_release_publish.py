@@ -24,7 +24,7 @@ from orchestration.release.errors import (
     PublishedFileError,
     SpecificationError,
 )
-from orchestration.release.figures import Z95
+from orchestration.release.figures import Z95, Figures
 from orchestration.release.measure import layout_of, worker_month_vectors, worker_months
 from orchestration.release.privacy import rho_of
 from orchestration.release.spec import Specification
@@ -32,6 +32,7 @@ from orchestration.release.wages import estimate_months, period_figures
 
 NOW = datetime(2025, 1, 5, 6, 30, tzinfo=UTC)
 PLACES = load_places().groupby("state_code").head(3).query("state_code in [9, 10]")
+MEAN = "mean_daily_wage_paise"
 WORKER_MONTH, EVALUATION = "rel_wages__worker_month_bounded", "ml_wages__evaluation"
 
 
@@ -159,6 +160,7 @@ def test_a_release_is_complete_listed_and_every_file_is_in_its_manifest(desk):
     assert [t["name"] for t in manifest["tables"]] == [
         "wages_state_month",
         "wages_district_quarter",
+        "wages_district_year",
         "wages_sex_quarter",
         "model_fairness",
     ]
@@ -179,6 +181,7 @@ def test_keys_are_public_and_complete_whatever_the_data(desk):
     result = desk.publish()
     assert len(table(result, "wages_state_month")) == (1 + 2) * 12 * 3
     assert len(table(result, "wages_district_quarter")) == (1 + 2 + 6) * 4 * 3
+    assert len(table(result, "wages_district_year")) == (1 + 2 + 6) * 3
     assert len(table(result, "wages_sex_quarter")) == (1 + 2) * 4 * 4 * 3
     assert len(table(result, "model_fairness")) == (4 + 5) * 3
     assert len(table(result, "places")) == 2 + 6
@@ -218,13 +221,14 @@ def test_figures_are_near_the_truth_and_most_can_be_shown(desk, frames):
     assert cell.loc["mean_daily_wage_paise", "value"] == pytest.approx(wage, rel=0.3)
 
 
-def test_shown_districts_add_up_to_states_and_states_to_the_nation(desk):
-    frame = table(desk.publish(), "wages_district_quarter").query("measure == 'worker_count'")
-    for _, quarter in frame.groupby("period"):
-        nation = quarter.query("level == 'nation'")["value"].item()
-        states = quarter.query("level == 'state'").set_index("state_code")["value"]
+@pytest.mark.parametrize("name", ["wages_district_quarter", "wages_district_year"])
+def test_shown_districts_add_up_to_states_and_states_to_the_nation(desk, name):
+    frame = table(desk.publish(), name).query("measure == 'worker_count'")
+    for _, period in frame.groupby("period"):
+        nation = period.query("level == 'nation'")["value"].item()
+        states = period.query("level == 'state'").set_index("state_code")["value"]
         assert states.sum() == nation
-        for code, districts in quarter.query("level == 'district'").groupby("state_code"):
+        for code, districts in period.query("level == 'district'").groupby("state_code"):
             if districts["is_published"].all():
                 assert districts["value"].sum() == states[code]
 
@@ -238,6 +242,24 @@ def test_the_same_quantity_agrees_in_every_table(desk):
         of_quarters = quarters[(quarters["level"] == "state") & (quarters["state_code"] == state)]
         of_quarter = of_quarters["value"].iloc[0]
         assert of_months == pytest.approx(of_quarter, abs=20)  # rounding to tens, twice
+
+
+def test_the_year_is_the_mean_of_its_quarters_with_half_their_interval_and_no_other_cost(desk):
+    result = desk.publish()
+    quarters, years = (
+        table(result, f"wages_district_{name}").query("level == 'district'").groupby("measure")
+        for name in ("quarter", "year")
+    )
+    by_quarter = quarters.get_group("worker_count").groupby("district_code")["value"]
+    by_year = years.get_group("worker_count").set_index("district_code")["value"]
+    assert by_year.size == by_quarter.count().eq(4).sum() == 6
+    assert (by_quarter.mean() - by_year).abs().max() <= 20  # rounding to tens, twice
+    half = {
+        name: (shown["upper"] - shown["lower"]).median()
+        for name, shown in (("quarter", quarters.get_group(MEAN)), ("year", years.get_group(MEAN)))
+    }
+    assert half["year"] == pytest.approx(half["quarter"] / 2, rel=0.15)
+    assert result.manifest["budget"]["rho_spent"] == desk.spent()
 
 
 def test_a_second_call_draws_nothing_reads_no_row_and_changes_no_file(desk, monkeypatch):
@@ -546,17 +568,24 @@ def test_intervals_cover_the_truth_95_times_in_100_over_repeated_draws():
     measurements = [m for m in release.measurements if m.dataset == WORKER_MONTH]
     exact = {m.id: worker_month_vectors(rows, m, release, layout) for m in measurements}
     everywhere = [i for i, n in enumerate(layout.nodes) if n.group in (None, "female", "male")]
-    truth = period_figures(
-        estimate_months(_without_noise(exact), release, layout), everywhere, [0, 1, 2], release
-    )
-    hits: dict[str, list[float]] = {name: [] for name in truth}
+    spans = {"quarter": [0, 1, 2], "year": list(range(12))}
+
+    def figures(draws: dict) -> dict[tuple[str, str], Figures]:
+        estimates = estimate_months(draws, release, layout)
+        return {
+            (span, name): found
+            for span, months in spans.items()
+            for name, found in period_figures(estimates, everywhere, months, release).items()
+        }
+
+    truth = figures(_without_noise(exact))
+    hits: dict[tuple[str, str], list[float]] = {name: [] for name in truth}
     for _ in range(60):
         draws = {
             m.id: [_noisy(v) for v in draw_measurement(m, exact[m.id], rho * m.share)]
             for m in measurements
         } | {"model_fairness": []}
-        estimates = estimate_months(draws, release, layout)
-        for name, found in period_figures(estimates, everywhere, [0, 1, 2], release).items():
+        for name, found in figures(draws).items():
             value = truth[name].value
             is_in = np.isnan(found.lower) | ((found.lower <= value) & (value <= found.upper))
             hits[name].append(float(is_in.mean()))

@@ -79,11 +79,10 @@ class BlockUpdates:
         for key, value in zip(keys, values, strict=True):
             size = encode_varint(len(key))
             if value:
-                sizes = size, key, encode_varint(len(value)), value, version
-                entries[key] = b"\x1a%b%b\x2a%b%b%b" % sizes
+                pieces = (b"\x1a", size, key, b"\x2a", encode_varint(len(value)), value, version)
             else:
-                deleted = _DELETED if value is None else b""
-                entries[key] = b"\x1a%b%b%b%b" % (size, key, deleted, version)
+                pieces = (b"\x1a", size, key, _DELETED if value is None else b"", version)
+            entries[key] = b"".join(pieces)
 
     def encode(self) -> bytes:
         """Return the serialized ``Updates`` message in the peer's order."""

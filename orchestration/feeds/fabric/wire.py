@@ -35,7 +35,7 @@ def encode_varint(value: int) -> bytes:
 
 def bytes_field(number: int, payload: bytes) -> bytes:
     """Return a length-delimited field (wire type 2), also when the payload is empty."""
-    return b"%b%b%b" % (encode_varint(number << 3 | 2), encode_varint(len(payload)), payload)
+    return encode_varint(number << 3 | 2) + encode_varint(len(payload)) + payload
 
 
 def text_field(number: int, text: str) -> bytes:

@@ -69,7 +69,7 @@ class BackgroundOrderer:
 
     def _result(self) -> OrderedChain:
         try:
-            outcome = self._outcome.recv()
+            outcome: OrderedChain | BaseException = self._outcome.recv()
         except EOFError:
             self._process.join()
             raise RuntimeError(
@@ -105,7 +105,7 @@ def _serve(store: BlockStore, source: Connection, answer: Connection) -> None:
         with Orderer(store) as orderer:
             while (block := source.recv()) is not None:
                 orderer.order(block)
-            answer.send(orderer.finish())
+        answer.send(orderer.finish())  # after the last file is closed
     except EOFError:
         return  # the parent is gone or gave up
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it

@@ -129,10 +129,10 @@ def _write(key: bytes, value: bytes | None) -> bytes:
     # Spelled out, tags included: a channel has hundreds of thousands of these.
     size = encode_varint(len(key))
     if value:
-        entry = b"\x0a%b%b\x1a%b%b" % (size, key, encode_varint(len(value)), value)
+        entry = b"".join((b"\x0a", size, key, b"\x1a", encode_varint(len(value)), value))
     else:
-        entry = b"\x0a%b%b%b" % (size, key, _DELETE if value is None else b"")
-    return b"\x1a%b%b" % (encode_varint(len(entry)), entry)
+        entry = b"\x0a" + size + key + (_DELETE if value is None else b"")
+    return b"\x1a" + encode_varint(len(entry)) + entry
 
 
 def _collection(name: str, writes: Sequence[HashedWrite]) -> bytes:

@@ -149,12 +149,13 @@ def _wage_transactions(
     book = _Book(world, payrolls)
     ordered = records.take(np.lexsort((records.sequence, records.group, records.sent_us)))
     starts = np.flatnonzero(np.diff(ordered.group, prepend=ordered.group[0] - 1)).tolist()
-    columns = [getattr(ordered, name).tolist() for name in _LINE_COLUMNS]
+    columns = [getattr(ordered, name) for name in _LINE_COLUMNS]
     for low, high in pairwise([*starts, len(ordered)]):
         yield _wage_transaction(
             book,
             _header(book, int(ordered.payroll[low]), int(ordered.paid_us[low])),
-            list(zip(*(column[low:high] for column in columns), strict=True)),
+            # Python values of one transaction at a time: all at once are 100 MB and more.
+            list(zip(*(column[low:high].tolist() for column in columns), strict=True)),
             sent_us=int(ordered.sent_us[low]),
             validation_code=int(ordered.validation_code[low]),
         )
