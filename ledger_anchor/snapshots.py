@@ -139,18 +139,28 @@ class SnapshotStore:
             A reader of the log.
 
         Raises:
-            StorageError: if the home cannot be written.
+            StorageError: if the home cannot be written, or has a log but no key.
             KeyFormatError: if the origin cannot be a key's name.
         """
         with locked(self.vault.lock_path, self._lock_timeout):
             signer = self.vault.signer()
             if signer is None:
+                self._refuse_second_key()
                 signer = self.vault.create_signer(origin or f"tracient-log/{secrets.token_hex(4)}")
             self.vault.index_key()
             vkey = signer.verifier().format() + "\n"
             write_atomic(self.anchors / "log.vkey", vkey.encode(), PUBLIC_MODE)
             self._writer().append_locked([])
         return self.reader()
+
+    def _refuse_second_key(self) -> None:
+        """A log keeps its key: where a log is and no key, the key was lost, not never drawn."""
+        if (self.anchors / "log" / "checkpoint").exists() or self.vault.state_path.exists():
+            raise StorageError(
+                f"{self.vault.signing_key_path}: expected the key that signs this home's log; "
+                "found no file. Restore it from a backup of the vault: another key would be "
+                "another log. Nothing was changed"
+            )
 
     def reader(self) -> LogReader:
         """The log as anyone sees it.

@@ -67,11 +67,16 @@ class Vault:
         """The key of the private index, 32 bytes; drawn when it is first asked for.
 
         Raises:
-            StorageError: if the file is damaged.
+            StorageError: if the file is damaged, or gone while a log is there.
         """
         path = self.folder / "index.key"
         raw = read_bytes(path)
         if raw is None:
+            if self.state_path.exists():
+                raise StorageError(
+                    f"{path}: expected the key of this home's private index; found no file. "
+                    "Restore it from a backup of the vault. Nothing was changed"
+                )
             make_folder(self.folder, 0o700)
             raw = secrets.token_hex(KEY_SIZE).encode()
             write_atomic(path, raw, PRIVATE_MODE)

@@ -86,6 +86,8 @@ def _withheld(figure: Figure, say: Translator) -> str:
         f"{grouped(count)}: {say.code('reasons', reason)}"
         for reason, count in reasons.most_common()
     )
+    if len(reasons) == 1:
+        listed = sentence_case(say.code("reasons", next(iter(reasons))))
     text = say(
         "card.withheld",
         count=grouped(sum(reasons.values())),

@@ -20,6 +20,19 @@ MEASURES = (EXCLUSION, "selection_share", "evaluated_count")
 GROUPINGS = ("sex", "social_category")
 DEEPEST = 3
 
+# What a reader of a model card wants first; the rest follows in the card's own order.
+READING_ORDER = (
+    "headline",
+    "promise",
+    "purpose",
+    "decision",
+    "gates",
+    "fairness",
+    "people",
+    "limits",
+    "performance",
+)
+
 
 @dataclass(frozen=True)
 class Fairness:
@@ -48,21 +61,33 @@ def draw(page: shell.Page, fairness: Fairness) -> None:
             "measure",
             say("filters.measure"),
             MEASURES,
-            EXCLUSION,
+            _opening(fairness),
             lambda c: say(f"measures.{c}"),
         )
         filters.reset(st, say("filters.reset"), ("measure",))
     with top:
-        _answer(page, fairness)
+        _answer(page, fairness, measure)
     for grouping in GROUPINGS:
         _group_card(page, fairness, grouping, measure)
-    _model_cards(page, fairness.models)
+    # The page asks about the eligibility model: its card comes before those of other domains.
+    _model_cards(page, sorted(fairness.models, key=lambda model: model.domain != "wages"))
     shell.budget_note(page, fairness.release)
     shell.cannot_say(page, say("fairness.cannot_say"))
 
 
 def _groups(fairness: Fairness, grouping: str, measure: str) -> dict[str, Cell]:
     return cells.by(fairness.table.frame, "group", grouping=grouping, measure=measure)
+
+
+def _shown(fairness: Fairness, measure: str) -> int:
+    """Published groups of the grouping that has most of them."""
+    found = [_groups(fairness, grouping, measure).values() for grouping in GROUPINGS]
+    return max(sum(cell.is_published for cell in groups) for groups in found)
+
+
+def _opening(fairness: Fairness) -> str:
+    """The first measure that compares two groups: a page of withheld figures says nothing."""
+    return next((measure for measure in MEASURES if _shown(fairness, measure) > 1), EXCLUSION)
 
 
 def _apart(groups: Mapping[str, Cell]) -> tuple[str, str] | None:
@@ -77,12 +102,11 @@ def _apart(groups: Mapping[str, Cell]) -> tuple[str, str] | None:
     return (shown[-1], shown[0]) if low and high and compare(high, low) > 0 else None
 
 
-def _answer(page: shell.Page, fairness: Fairness) -> None:
+def _answer(page: shell.Page, fairness: Fairness, measure: str) -> None:
     say = page.say
-    sentences, shown = [], 0
+    sentences = []
     for grouping in GROUPINGS:
         groups = _groups(fairness, grouping, EXCLUSION)
-        shown = max(shown, sum(cell.is_published for cell in groups.values()))
         if pair := _apart(groups):
             highest = groups[pair[0]].interval or (0.0, 1.0)
             sentences.append(
@@ -93,8 +117,11 @@ def _answer(page: shell.Page, fairness: Fairness) -> None:
                     fraction=fraction_phrase(*highest, say),
                 )
             )
-    without = say("fairness.lead_none" if shown > 1 else "fairness.lead_withheld")
-    shell.lead(" ".join(map(sentence_case, sentences)) or without)
+    if _shown(fairness, EXCLUSION) < 2:
+        sentences.append(say("fairness.lead_withheld"))
+        if measure != EXCLUSION:
+            sentences.append(say("fairness.lead_instead", measure=say(f"measures.{measure}")))
+    shell.lead(" ".join(map(sentence_case, sentences)) or say("fairness.lead_none"))
 
 
 def _group_card(page: shell.Page, fairness: Fairness, grouping: str, measure: str) -> None:
@@ -153,8 +180,10 @@ def _model_cards(page: shell.Page, models: list[Model]) -> None:
 def _public_card(page: shell.Page, model: Model, checked: Card) -> None:
     say, receipt = page.say, checked.receipt
     name = f"{model.model_id}-{model.version}"
+    described = checked.document.get("model")
+    title = say.pick(described.get("title")) if isinstance(described, Mapping) else ""
     hashes = [("model_hash", model.model_sha256), ("card_hash", model.card_sha256)]
-    facts = "".join(
+    facts = f"<span>{escape(say('fairness.model'))} <b>{escape(name)}</b></span>" + "".join(
         f"<span>{escape(say(f'fairness.{word}'))} <b>{escape(digest[:16])}</b></span>"
         for word, digest in hashes
     )
@@ -162,13 +191,18 @@ def _public_card(page: shell.Page, model: Model, checked: Card) -> None:
     with st.container(key=f"card-model-{name.replace('.', '-')}"):
         status = say.code("model_status", model.status)
         st.html(
-            f'<div class="figure"><h2>{escape(model.model_id)} {escape(model.version)}</h2>'
+            f'<div class="figure"><h2>{escape(title or name)}</h2>'
             f'<p class="subtitle">{escape(say("fairness.card_line", status=status))}</p>'
             f'<ul class="checks"><li>{escape(anchored)}</li></ul>'
             f'<div class="source">{facts}</div></div>'
         )
         with st.expander(say("fairness.read_card")):
-            st.html(f'<div class="modelcard" lang="en">{_document(checked.document)}</div>')
+            body = _document(_for_reading(checked.document))
+            label = escape(title or name, quote=True)
+            st.html(
+                f'<div class="modelcard" lang="en" tabindex="0" role="region" '
+                f'aria-label="{label}">{body}</div>'
+            )
         st.download_button(
             say("fairness.card_download"),
             checked.content,
@@ -196,6 +230,11 @@ def _internal(page: shell.Page, models: list[Model]) -> None:
             )
 
 
+def _for_reading(card_document: Mapping[str, Any]) -> dict[str, Any]:
+    order = dict.fromkeys([*READING_ORDER, *card_document])
+    return {key: card_document[key] for key in order if key in card_document}
+
+
 def _document(value: Any, depth: int = 0) -> str:
     """A card's JSON as nested definition lists and tables, whatever its schema version."""
     if isinstance(value, Mapping):
@@ -208,12 +247,14 @@ def _document(value: Any, depth: int = 0) -> str:
         )
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
         return _records(value)
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         return (
             "<ul>" + "".join(f"<li>{_document(item, depth + 1)}</li>" for item in value) + "</ul>"
         )
     return (
-        f"{value:.4g}" if isinstance(value, float) else escape("–" if value is None else str(value))
+        f"{value:.4g}"
+        if isinstance(value, float)
+        else escape("–" if value in (None, []) else str(value))
     )
 
 

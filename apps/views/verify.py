@@ -39,11 +39,7 @@ def draw(page: shell.Page, checked: Checked) -> None:
     say = page.say
     wrong = sum(not _is_sound(release) for _, release in checked.releases)
     total = len(checked.releases)
-    text = (
-        say("verify.lead_ok", total=total)
-        if not wrong
-        else say("verify.lead_bad", wrong=wrong, total=total)
-    )
+    text = say("verify.lead_ok") if not wrong else say("verify.lead_bad", wrong=wrong, total=total)
     opened = [release for _, release in checked.releases if isinstance(release, Release)]
     shell.sample_banner(say, *opened)
     shell.lead(text)

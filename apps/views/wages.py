@@ -369,7 +369,7 @@ def _instead(page: shell.Page, span: Span) -> str:
 
 
 def _district_switches(say: Translator, span: Span, choice: Choice, count: int) -> None:
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, gap="xsmall"):
         if count:
             word = "fewer" if filters.is_on("districts", "all") else "all"
             filters.switch(st, "districts", "all", say(f"wages.districts.{word}", count=count))

@@ -253,7 +253,9 @@ class BudgetLedger:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_name(self.path.name + ".lock").open("a") as lock:
+        path = self.path.with_name(self.path.name + ".lock")
+        path.touch(mode=0o600)
+        with path.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _set_torn_tail_aside(self.path)
             yield

@@ -36,31 +36,6 @@ def test_a_good_ledger_verifies_and_says_what_was_not_checked(shared_data, traci
 
 @pytest.mark.slow
 @pytest.mark.shared_data
-def test_a_foreign_ledger_fills_the_raw_tables_and_leaves_the_wage_marts_alone(
-    shared_data, sample_home, tracient, ledger_anchor
-) -> None:
-    mart = sample_home / "lake" / "fct_wages__worker_month" / "data.parquet"
-    before = mart.read_bytes()
-    path = shared_data / "fabric" / "asset-transfer-basic-2.4.7.blockfile"
-    done = tracient("ingest", path, "--home", sample_home)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "raw_fabric__blocks 10" in done.stdout
-    state = json.loads(tracient("status", "--json", "--home", sample_home).stdout)
-    rows = {
-        row["dataset"]: row["rows"] for row in state["datasets"] if row["partition"] == "mychannel"
-    }
-    assert rows["raw_fabric__blocks"] == 10
-    assert rows["raw_fabric__transactions"] == 10
-    assert rows["raw_fabric__writes"] > 0
-    assert mart.read_bytes() == before
-    assert ledger_anchor("verify", "--home", sample_home).returncode == 0
-    again = tracient("ingest", path, "--home", sample_home)
-    assert again.returncode == 0
-    assert "Already landed" in again.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.shared_data
 def test_a_foreign_ledger_lands_in_an_empty_home_too(
     shared_data, home, tracient, ledger_anchor
 ) -> None:
@@ -82,17 +57,6 @@ def test_a_broken_chain_is_refused_kept_and_explained(shared_data, home, tracien
     (kept,) = (home / "quarantine" / "deliveries").glob("*/*sample_bad_ledger.blockfile")
     assert kept.read_bytes() == path.read_bytes()
     assert not list((home / "lake" / "raw_fabric__blocks").rglob("*-0*.parquet"))
-
-
-def test_a_truncated_block_file_keeps_what_is_whole(sample, home, tmp_path, tracient) -> None:
-    source = next((sample / "landing" / "fabric").glob("*blockfile_000000"))
-    cut = tmp_path / "blockfile_000000"
-    cut.write_bytes(source.read_bytes()[:400_000])
-    done = tracient("ingest", cut, "--home", home, "--json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    (delivery,) = json.loads(done.stdout)["deliveries"]
-    assert delivery["summary"]["rows"]["raw_fabric__blocks"] > 1
-    assert delivery["summary"]["rejected"] == 1
 
 
 @pytest.mark.parametrize(
@@ -184,6 +148,55 @@ def test_a_full_disk_is_explained_and_nothing_is_lost(tmp_path, tracient) -> Non
         subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
+@pytest.mark.parametrize("network", ["wages", "pharma"])
+def test_a_simulation_is_a_folder_that_ingest_takes(tmp_path, tracient, network) -> None:
+    out = tmp_path / "out"
+    done = tracient("simulate", network, "--out", out, "--workers", 600, "--batches", 30)
+    assert done.returncode == 0, done.stderr
+    assert (out / "ledger").is_dir()
+    refused = tracient("simulate", network, "--out", out)
+    assert refused.returncode == 2
+
+
+@pytest.mark.xdist_group("sample")
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_a_foreign_ledger_fills_the_raw_tables_and_leaves_the_wage_marts_alone(
+    shared_data, sample_home, tracient, ledger_anchor
+) -> None:
+    mart = sample_home / "lake" / "fct_wages__worker_month" / "data.parquet"
+    before = mart.read_bytes()
+    path = shared_data / "fabric" / "asset-transfer-basic-2.4.7.blockfile"
+    done = tracient("ingest", path, "--home", sample_home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "raw_fabric__blocks 10" in done.stdout
+    state = json.loads(tracient("status", "--json", "--home", sample_home).stdout)
+    rows = {
+        row["dataset"]: row["rows"] for row in state["datasets"] if row["partition"] == "mychannel"
+    }
+    assert rows["raw_fabric__blocks"] == 10
+    assert rows["raw_fabric__transactions"] == 10
+    assert rows["raw_fabric__writes"] > 0
+    assert mart.read_bytes() == before
+    assert ledger_anchor("verify", "--home", sample_home).returncode == 0
+    again = tracient("ingest", path, "--home", sample_home)
+    assert again.returncode == 0
+    assert "Already landed" in again.stdout
+
+
+@pytest.mark.xdist_group("sample")
+def test_a_truncated_block_file_keeps_what_is_whole(sample, home, tmp_path, tracient) -> None:
+    source = next((sample / "landing" / "fabric").glob("*blockfile_000000"))
+    cut = tmp_path / "blockfile_000000"
+    cut.write_bytes(source.read_bytes()[:400_000])
+    done = tracient("ingest", cut, "--home", home, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (delivery,) = json.loads(done.stdout)["deliveries"]
+    assert delivery["summary"]["rows"]["raw_fabric__blocks"] > 1
+    assert delivery["summary"]["rejected"] == 1
+
+
+@pytest.mark.xdist_group("sample")
 @pytest.mark.slow
 def test_a_missing_key_is_explained_and_not_replaced(sample_home, tracient, ledger_anchor) -> None:
     keys = [p for p in (sample_home / "vault" / "anchor").rglob("*.key") if p.is_file()]
@@ -201,6 +214,7 @@ def test_a_missing_key_is_explained_and_not_replaced(sample_home, tracient, ledg
     assert not list((sample_home / "vault" / "anchor").rglob("*.key"))
 
 
+@pytest.mark.xdist_group("sample")
 @pytest.mark.slow
 def test_a_broken_contract_stops_everything_downstream(sample_home, tracient) -> None:
     import pyarrow as pa
@@ -221,13 +235,3 @@ def test_a_broken_contract_stops_everything_downstream(sample_home, tracient) ->
         .split("failures")[0]
         .split('"steps"')[1]
     )
-
-
-@pytest.mark.parametrize("network", ["wages", "pharma"])
-def test_a_simulation_is_a_folder_that_ingest_takes(tmp_path, tracient, network) -> None:
-    out = tmp_path / "out"
-    done = tracient("simulate", network, "--out", out, "--workers", 600, "--batches", 30)
-    assert done.returncode == 0, done.stderr
-    assert (out / "ledger").is_dir()
-    refused = tracient("simulate", network, "--out", out)
-    assert refused.returncode == 2

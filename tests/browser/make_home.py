@@ -301,10 +301,18 @@ class HomeMaker:
         folder.mkdir(parents=True)
         (folder / "model.ubj").write_bytes(b"synthetic, not a model")
         card = {
-            "title": "SYNTHETIC model card for tests",
-            "model_id": model_id,
-            "intended_use": "Ranking households for a review by people; never a decision alone.",
-            "out_of_scope": ["Automatic denial", "Credit scoring"],
+            "approvals": {"needed": 2, "given": []},
+            "model": {
+                "model_id": model_id,
+                "title": {
+                    "en": f"SYNTHETIC model {model_id} for tests",
+                    "hi": f"परीक्षण के लिए गढ़ा हुआ मॉडल {model_id}",
+                },
+            },
+            "purpose": {
+                "intended_use": "Ranking households for a review by people; never a decision.",
+                "out_of_scope": ["Automatic denial", "Credit scoring"],
+            },
             "data": {"labels": "verified audit sample", "rows": 4120},
             "gates": [
                 {"gate": "leakage", "result": "pass", "evidence": "no shared household"},

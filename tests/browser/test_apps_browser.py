@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from ledger_anchor.note import VerifierKey
 from ledger_anchor.proof import verify_proof
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 VIEWS = ["overview", "wages", "medicines", "fairness", "verify"]
 Visit = Callable[..., Any]

@@ -139,7 +139,7 @@ def test_a_card_is_shown_with_the_proof_that_its_model_is_in_the_log(published: 
     card = anchored_card(Home(published))
     assert card.receipt.entry["dataset"] == "model_bpl_classifier"
     assert card.receipt.log_index < card.receipt.log_size
-    assert card.document["model_id"] == "bpl_classifier"
+    assert card.document["model"]["model_id"] == "bpl_classifier"
 
 
 @pytest.mark.parametrize("name", ["model.ubj", "card.internal.json", "card.public.json"])

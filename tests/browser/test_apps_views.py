@@ -394,7 +394,7 @@ def test_a_title_names_the_districts_that_stand_clearly_apart_and_no_other(
     shown = districts_card(run("wages", folder, monkeypatch))
     title = "In 2 of 120 published districts pay below the notified wage is clearly more common"
     assert f"{title} than in the whole pilot: Begusarai and Araria<" in shown
-    assert "Clearly above the whole pilot: 2; clearly below: 0; for 118" in shown
+    assert "Clearly above the whole pilot: 2; clearly below: 0; unclear: 118" in shown
     none = Translator("en")(
         f"wages.district_title.{share}_none",
         whole=Translator("en")("wages.whole_state", state="Kerala"),
@@ -416,3 +416,36 @@ def test_where_no_district_has_a_figure_the_page_names_a_measure_that_has(
     text = unescape(words(run("wages", home.finish(), monkeypatch)))
     assert Translator("en")("wages.district_title.none", total=120) in text
     assert "Choose the measure “" in text
+
+
+def test_fairness_opens_on_a_measure_that_compares_groups_and_says_what_it_cannot(
+    maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, missed = maker.wages_tables(), "exclusion_error_share"
+    tables["model_fairness"] = [
+        withheld([row], "nation")[0] if row["measure"] == missed else row
+        for row in tables["model_fairness"]
+    ]
+    home = maker.HomeMaker(tmp_path / "few")
+    home.release("wages", "wages-2024", tables)
+    folder, say = home.finish(), Translator("en")
+    text = unescape(words(run("fairness", folder, monkeypatch)))
+    assert say("fairness.lead_withheld") in text
+    assert say("fairness.lead_instead", measure=say("measures.selection_share")) in text
+    assert "The model selects" in text
+    text = unescape(words(run("fairness", folder, monkeypatch, measure=missed)))
+    assert say("fairness.withheld", grouping="sex") in text
+    assert "Below is what" not in text
+
+
+def test_the_card_of_the_eligibility_model_comes_first_and_tells_its_purpose_first(
+    maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = maker.HomeMaker(tmp_path / "models")
+    home.release("wages", "wages-2024", maker.wages_tables())
+    home.model("a_batch_risk", "pharma")
+    home.model("bpl_classifier", "wages")
+    text = words(run("fairness", home.finish(), monkeypatch, lang="hi"))
+    assert text.index("गढ़ा हुआ मॉडल bpl_classifier") < text.index("गढ़ा हुआ मॉडल a_batch_risk")
+    assert text.index("Intended use") < text.index("Approvals")
+    assert "<b>Given:</b> –" in text

@@ -12,7 +12,7 @@ from sklearn.datasets import load_breast_cancer
 import ml
 from ml.spec import parse_spec
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
 @pytest.fixture(scope="module")
