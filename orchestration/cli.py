@@ -102,7 +102,7 @@ def simulate(network: str, out: Path, seed: int, workers: int, batches: int, hom
             network,
             out,
             SampleSize(workers, batches, seed),
-            lambda done, *_: bar.update(task, completed=done),
+            lambda done, total=None: bar.update(task, completed=done, total=total),
         )
     click.echo(f"Wrote {network} to {out}. Land it with: tracient ingest {out}/ledger {out}/feeds")
 
