@@ -104,7 +104,8 @@ def simulate(network: str, out: Path, seed: int, workers: int, batches: int, hom
             SampleSize(workers, batches, seed),
             lambda done, total=None: bar.update(task, completed=done, total=total),
         )
-    click.echo(f"Wrote {network} to {out}. Land it with: tracient ingest {out}/ledger {out}/feeds")
+    exports = [str(path) for path in sorted(out.iterdir()) if path.name != "truth"]
+    click.echo(f"Wrote {network} to {out}. Land it with: tracient ingest {' '.join(exports)}")
 
 
 @cli.command()
