@@ -63,14 +63,22 @@ def test_every_module_opens_with_what_belongs_in_it(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
-def test_no_function_of_the_product_is_longer_than_sixty_lines() -> None:
-    long = []
-    for path in _python_of_the_product():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = (node.end_lineno or node.lineno) - node.lineno + 1
-                if lines > 60:
-                    long.append(f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name} {lines}")
+def _code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring: words are welcome."""
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    first = node.body[0]
+    if ast.get_docstring(node) is None:
+        return lines
+    return lines - ((first.end_lineno or first.lineno) - first.lineno + 1)
+
+
+def test_no_function_of_the_product_has_more_than_sixty_lines_of_code() -> None:
+    long = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name} {_code_lines(node)}"
+        for path in _python_of_the_product()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _code_lines(node) > 60
+    ]
     assert long == []
 
 
