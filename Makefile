@@ -15,9 +15,14 @@ help: ## Show this list
 run: $(VENV)/.runtime ## Run the main job on a simulated sample (or on what has landed) and print a summary
 	@$(BIN)/tracient run
 
-test: $(VENV)/.dev ## Run the whole test suite, browser tests included
+test: $(VENV)/.dev tests/evm/node_modules/.package-lock.json ## Run the whole test suite, browser tests included
 	@$(BIN)/python tests/browser/ensure_chromium.py
 	@$(BIN)/pytest -n 2 --dist loadgroup
+
+# The Solidity compiler and the local chain of the EVM tests; without npm those tests say they skip.
+tests/evm/node_modules/.package-lock.json: tests/evm/package.json tests/evm/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  npm ci --prefix tests/evm --ignore-scripts --no-audit --no-fund --silent; fi
 
 lint: $(VENV)/.dev ## Check style, types and import directions
 	@$(BIN)/ruff check .
@@ -32,8 +37,13 @@ dashboard: $(VENV)/.runtime ## Open the dashboards on http://localhost:8501
 dagster: $(VENV)/.runtime ## Open the Dagster UI on http://localhost:3000
 	@$(BIN)/tracient dagster
 
-bench: $(VENV)/.runtime ## Measure the main job step by step into var/bench/results.json
+bench: $(VENV)/.dev ## Measure the main job and the log, beside alternatives, into var/bench/results.json
 	@$(BIN)/tracient bench
+
+pyz: build/ledger-anchor.pyz ## Build the standalone ledger-anchor: one file, checks with any Python from 3.11
+
+build/ledger-anchor.pyz: $(shell find ledger_anchor -name '*.py' -o -name '*.html' -o -name '*.json') | $(BIN)/python
+	@$(BIN)/python -m ledger_anchor.standalone $@
 
 docs: $(VENV)/.dev ## Build the documentation site into site/
 	@$(BIN)/mkdocs build --strict
@@ -41,7 +51,7 @@ docs: $(VENV)/.dev ## Build the documentation site into site/
 lock: ## Compile the dependency locks again (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-annotate --no-strip-extras -o requirements.lock
-	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra evm --extra objects -c requirements.lock --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras -o requirements-dev.lock
 
 clean: ## Remove the environment and build leftovers; TRACIENT_HOME stays
@@ -66,4 +76,4 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(call install,requirements-dev.lock)
 	@touch $@ $(VENV)/.runtime
 
-.PHONY: help run test lint dashboard dagster bench docs lock clean
+.PHONY: help run test lint dashboard dagster bench pyz docs lock clean

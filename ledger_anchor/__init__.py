@@ -7,8 +7,11 @@ pyarrow only to read Parquet. Nothing here imports another part of Tracient.
 from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.columns import Field
 from ledger_anchor.errors import AnchorError, DataMismatchError, DataMissingError, Difference
+from ledger_anchor.keys import KeyKind, SignerKey, VerifierKey
 from ledger_anchor.log import LogReader, LogWriter
-from ledger_anchor.note import Note, SignerKey, VerifierKey
+from ledger_anchor.note import Note
+from ledger_anchor.policy import Policy
+from ledger_anchor.proof import Proven, verify_proof
 from ledger_anchor.records import Snapshot
 from ledger_anchor.snapshots import FileSetSpec, SnapshotStore, TableSpec
 from ledger_anchor.tree import (
@@ -21,6 +24,8 @@ from ledger_anchor.tree import (
     verify_inclusion,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AnchorError",
     "Checkpoint",
@@ -29,9 +34,12 @@ __all__ = [
     "Difference",
     "Field",
     "FileSetSpec",
+    "KeyKind",
     "LogReader",
     "LogWriter",
     "Note",
+    "Policy",
+    "Proven",
     "SignerKey",
     "Snapshot",
     "SnapshotStore",
@@ -44,4 +52,5 @@ __all__ = [
     "tree_root",
     "verify_consistency",
     "verify_inclusion",
+    "verify_proof",
 ]

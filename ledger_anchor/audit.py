@@ -1,19 +1,22 @@
 """Checking a home: the log from its files, and the data against what was committed.
 
-What belongs here: verify (log and inclusion), audit and reverify (re-hash the data and name what
-differs), and their reports. What does not: committing (``snapshots``). Checks trust the public log
-first: a private record that disagrees with the log is itself reported.
+What belongs here: verify (log, inclusion, extensions), audit and reverify (re-hash the data and
+name what differs). What does not: committing (``commit``), comparing and naming rows (``compare``,
+``differences``), reports (``reports``). Checks trust the public log first: a private record that
+disagrees with the log is itself reported.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 
+from ledger_anchor.checkpoint import Checkpoint
+from ledger_anchor.claims import NOT_PROVEN
 from ledger_anchor.columns import Field, TableSource
-from ledger_anchor.differences import Comparison, compare_rows
+from ledger_anchor.commit import CONTENT
+from ledger_anchor.compare import LISTED, Committed, compare
+from ledger_anchor.differences import Comparison, Namer
 from ledger_anchor.errors import (
     AnchorError,
     DataMismatchError,
@@ -23,165 +26,49 @@ from ledger_anchor.errors import (
     NoteError,
     SnapshotError,
 )
+from ledger_anchor.file_sets import describe_files, file_tree, read_manifest_list
 from ledger_anchor.files import read_bytes
+from ledger_anchor.journal import is_erasing
+from ledger_anchor.layout import (
+    Extent,
+    add_leaves,
+    extents_in_place,
+    extents_kept,
+    fields_of,
+    row_files,
+    row_tree,
+    stored_nodes,
+)
 from ledger_anchor.log import LogReader
-from ledger_anchor.manifest import FILE_SET
-from ledger_anchor.records import Part, Record, Snapshot
-from ledger_anchor.snapshots import (
-    SnapshotStore,
-    describe_files,
-    file_tree,
-    read_manifest_list,
+from ledger_anchor.manifest import FILE_SET, read_segments
+from ledger_anchor.order_index import Buffer
+from ledger_anchor.records import Record, Snapshot
+from ledger_anchor.reports import AuditReport, Problem, SnapshotAudit, VerifyReport
+from ledger_anchor.row_files import RowFiles
+from ledger_anchor.row_tree import NodesWriter
+from ledger_anchor.salts import KnownKeys, Opening, salt_plan
+from ledger_anchor.snapshots import SnapshotStore
+from ledger_anchor.tombstones import check_erasures, erased_numbers
+from ledger_anchor.tree import (
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    verify_consistency,
+    verify_inclusion,
 )
-from ledger_anchor.tree import inclusion_proof, leaf_hash, verify_inclusion
 
-_LISTED = 100
-NOT_PROVEN = (
-    "that the data was true when it was recorded: the log shows only that it was not changed since",
-    "when an entry was made: times in manifests are claims until witnesses sign them",
-    "that nobody else is shown another log: compare the checkpoint with one kept elsewhere",
-)
+__all__ = [
+    "NOT_PROVEN",
+    "AuditReport",
+    "Problem",
+    "SnapshotAudit",
+    "VerifyReport",
+    "audit_home",
+    "reverify",
+    "verify_home",
+]
 
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: a sentence, and the difference in the data if it is one."""
-
-    message: str
-    difference: Difference | None = None
-
-    def __str__(self) -> str:
-        return self.message
-
-    def to_json(self) -> dict[str, object]:
-        """The problem for machines."""
-        found = self.difference
-        if found is None:
-            return {"message": self.message}
-        return {
-            "message": self.message,
-            "problem": found.problem,
-            "dataset": found.dataset,
-            "snapshot_id": found.snapshot_id,
-            "file": found.file,
-            "file_row": found.file_row,
-            "row_number": found.row_number,
-            "row_key": None if found.row_key is None else dict(found.row_key),
-            "column": found.column,
-            "expected": found.expected,
-            "found": found.found,
-        }
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """What ``verify`` found.
-
-    Attributes:
-        origin: name of the log, or None if nothing is anchored yet.
-        size: number of entries.
-        root: root of the log, hex, or None.
-        snapshots: number of snapshots whose inclusion was proven.
-        problems: what is wrong.
-        notes: what is worth knowing and not wrong.
-    """
-
-    origin: str | None
-    size: int
-    root: str | None
-    snapshots: int
-    problems: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
-
-    @property
-    def proven(self) -> tuple[str, ...]:
-        """What the checks prove, in plain words; empty if something is wrong."""
-        if not self.is_ok or self.origin is None:
-            return ()
-        public = (
-            f"the checkpoint is signed by the key of {self.origin}",
-            f"its {self.size} entries, recomputed from the files, lead to the signed root",
-        )
-        if not self.snapshots:
-            return public
-        return (
-            *public,
-            "the log extends the last state this home has signed",
-            f"each of {self.snapshots} snapshots of this home is in the log as it was committed",
-        )
-
-    def to_json(self) -> dict[str, object]:
-        """The report for machines."""
-        return {
-            "is_ok": self.is_ok,
-            "origin": self.origin,
-            "size": self.size,
-            "root": self.root,
-            "snapshots": self.snapshots,
-            "problems": [problem.to_json() for problem in self.problems],
-            "notes": list(self.notes),
-            "proven": list(self.proven),
-            "not_proven": list(NOT_PROVEN),
-        }
-
-
-@dataclass(frozen=True)
-class SnapshotAudit:
-    """Outcome for one snapshot: "ok", "different", "missing" or "data not retained"."""
-
-    snapshot_id: str
-    dataset: str
-    partition: str | None
-    rows: int
-    outcome: str
-    problems: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True)
-class AuditReport:
-    """What ``audit`` found: the log's report and one outcome for each snapshot."""
-
-    log: VerifyReport
-    snapshots: tuple[SnapshotAudit, ...] = ()
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """Everything that is wrong."""
-        return (*self.log.problems, *(p for item in self.snapshots for p in item.problems))
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether nothing is wrong ("data not retained" is no failure, and no pass either)."""
-        return not self.problems
-
-    def count(self, outcome: str) -> int:
-        """Number of snapshots with an outcome."""
-        return sum(item.outcome == outcome for item in self.snapshots)
-
-    def to_json(self) -> dict[str, object]:
-        """The report for machines."""
-        return {
-            "is_ok": self.is_ok,
-            "log": self.log.to_json(),
-            "snapshots": [
-                {
-                    "snapshot_id": item.snapshot_id,
-                    "dataset": item.dataset,
-                    "partition": item.partition,
-                    "rows": item.rows,
-                    "outcome": item.outcome,
-                    "problems": [problem.to_json() for problem in item.problems],
-                }
-                for item in self.snapshots
-            ],
-            "problems": [problem.to_json() for problem in self.problems],
-            "not_proven": list(NOT_PROVEN),
-        }
+_DAMAGED = "the record in the vault is damaged; restore it from a backup"
 
 
 def verify_home(store: SnapshotStore) -> VerifyReport:
@@ -208,9 +95,12 @@ def verify_home(store: SnapshotStore) -> VerifyReport:
         root = checkpoint.root.hex()
         return VerifyReport(checkpoint.origin, checkpoint.size, root, 0, notes=(note,))
     snapshots = store.snapshots()
+    extended = [item for item in snapshots if "segments" in item.manifest]
     problems = [
+        *_check_erasing(store),
         *_check_signed_state(store, reader),
         *_check_inclusion(store, reader, snapshots),
+        *_check_extensions(store, extended),
     ]
     notes = []
     if checkpoint.size > len(snapshots):
@@ -225,6 +115,7 @@ def verify_home(store: SnapshotStore) -> VerifyReport:
         len(snapshots),
         tuple(problems),
         tuple(notes),
+        len(extended),
     )
 
 
@@ -244,7 +135,7 @@ def _check_signed_state(store: SnapshotStore, reader: LogReader) -> list[Problem
     if state is None:
         return [Problem(f"{store.vault.state_path} is missing: nothing guards against a fork")]
     try:
-        signed = type(reader.checkpoint()).open(state, reader.verifier)
+        signed = Checkpoint.open(state, reader.verifier)
     except NoteError as error:
         return [Problem(f"{store.vault.state_path}: {error}")]
     published = reader.checkpoint()
@@ -277,10 +168,48 @@ def _check_inclusion(
     return problems
 
 
+def _check_erasing(store: SnapshotStore) -> list[Problem]:
+    if not is_erasing(store):
+        return []
+    return [Problem("an erasure was cut short: run it again, or the next commit finishes it")]
+
+
+def _check_extensions(store: SnapshotStore, snapshots: Sequence[Snapshot]) -> list[Problem]:
+    """Prove of each snapshot that extends another that its first rows are the other's."""
+    problems = []
+    for snapshot in snapshots:
+        try:
+            prove_extension(store, snapshot)
+        except AnchorError as error:
+            where = f"snapshot {snapshot.snapshot_id} of {snapshot.dataset}"
+            problems.append(Problem(f"{where} does not extend the one before: {error}"))
+    return problems
+
+
+def prove_extension(store: SnapshotStore, snapshot: Snapshot) -> list[bytes]:
+    """A consistency proof between the trees of a snapshot and the one it extends, verified.
+
+    Raises:
+        SnapshotError: if the one before is not the one its manifest says.
+        ProofError: if the rows before are not the first rows of this snapshot.
+    """
+    segments = read_segments(snapshot.manifest)
+    before, _ = store.records.find(segments[-2].snapshot_id)
+    if read_segments(before.manifest) != segments[:-1] or before.dataset != snapshot.dataset:
+        raise SnapshotError("its manifest names other segments than the snapshot before")
+    tree = row_tree(store.records, row_files(store.records, snapshot))
+    proof = consistency_proof(tree, before.rows, snapshot.rows)
+    roots = bytes.fromhex(before.root), bytes.fromhex(snapshot.root)
+    verify_consistency(before.rows, snapshot.rows, proof, *roots)
+    return proof
+
+
 def audit_home(
     store: SnapshotStore, progress: Callable[[str, int, int], None] | None = None
 ) -> AuditReport:
     """Check the log and re-hash the data of every snapshot that is retained.
+
+    Rows that several snapshots share are hashed once.
 
     Args:
         store: the home's store.
@@ -294,12 +223,13 @@ def audit_home(
         return AuditReport(log)
     snapshots = store.snapshots()
     newest = {(item.dataset, item.partition): item.snapshot_id for item in snapshots}
+    checker = _Checker(store)
     audited = []
     for number, snapshot in enumerate(snapshots, 1):
         if progress is not None:
             progress(snapshot.dataset, number, len(snapshots))
         is_newest = newest[snapshot.dataset, snapshot.partition] == snapshot.snapshot_id
-        audited.append(_audit_snapshot(store, snapshot, is_newest=is_newest))
+        audited.append(_audit_snapshot(checker, snapshot, is_newest=is_newest))
     return AuditReport(log, tuple(audited))
 
 
@@ -308,16 +238,17 @@ def reverify(store: SnapshotStore, snapshot_id: str) -> None:
     snapshot, _ = store.records.find(snapshot_id)
     newest = store.current(snapshot.dataset, snapshot.partition)
     is_newest = newest is not None and newest.snapshot_id == snapshot_id
-    found = _check_data(store, snapshot, is_newest=is_newest)
+    found = _Checker(store).check(snapshot, is_newest=is_newest)
     if found.total:
         raise DataMismatchError(found.differences, found.total)
 
 
-def _audit_snapshot(store: SnapshotStore, snapshot: Snapshot, *, is_newest: bool) -> SnapshotAudit:
+def _audit_snapshot(checker: _Checker, snapshot: Snapshot, *, is_newest: bool) -> SnapshotAudit:
     problems: tuple[Problem, ...] = ()
+    erased = 0
     try:
-        found = _check_data(store, snapshot, is_newest=is_newest)
-        outcome = "different" if found.total else "ok"
+        found = checker.check(snapshot, is_newest=is_newest)
+        outcome, erased = "different" if found.total else "ok", found.erased
         problems = tuple(Problem(str(item), item) for item in found.differences)
         if found.total > len(found.differences):
             more = found.total - len(found.differences)
@@ -331,7 +262,13 @@ def _audit_snapshot(store: SnapshotStore, snapshot: Snapshot, *, is_newest: bool
         where = f"dataset {snapshot.dataset}, snapshot {snapshot.snapshot_id}"
         problems = (Problem(f"{where}: {error}"),)
     return SnapshotAudit(
-        snapshot.snapshot_id, snapshot.dataset, snapshot.partition, snapshot.rows, outcome, problems
+        snapshot.snapshot_id,
+        snapshot.dataset,
+        snapshot.partition,
+        snapshot.rows,
+        outcome,
+        problems,
+        erased,
     )
 
 
@@ -339,42 +276,154 @@ class _NotRetainedError(DataMissingError):
     """The data was replaced by newer data, as its retention allows."""
 
 
-def _check_data(store: SnapshotStore, snapshot: Snapshot, *, is_newest: bool) -> Comparison:
-    record = store.records.read(snapshot.snapshot_id)
-    if snapshot.manifest.get("commitment") == FILE_SET:
-        return _check_files(store, snapshot, record)
-    parts = _find_parts(store, snapshot, record, is_newest=is_newest)
-    found = _check_table(store, snapshot, record, parts)
-    if not found.total and parts is record.parts and record.retained:
-        damaged = [part for part in record.retained if not _is_as_kept(store, part)]
-        lost = [_file_difference(snapshot, part.path) for part in damaged]
-        return Comparison(tuple(lost[:_LISTED]), len(lost))
-    return found
+class _Checker:
+    """Checks snapshots one after another; what they share is checked once."""
+
+    def __init__(self, store: SnapshotStore) -> None:
+        self._store = store
+        self._is_verified: set[str] = set()
+        self._compared: dict[tuple[tuple[str, ...], ...], Comparison] = {}
+
+    def check(self, snapshot: Snapshot, *, is_newest: bool) -> Comparison:
+        """Compare a snapshot's data with what was committed.
+
+        Raises:
+            DataMissingError: if the data is not there.
+            SnapshotError: if the private record is damaged.
+        """
+        record = self._store.records.read(snapshot.snapshot_id)
+        if snapshot.manifest.get("commitment") == FILE_SET:
+            return _check_files(self._store, snapshot, record)
+        in_place = extents_in_place(self._store.records, snapshot)
+        extents = self._find(snapshot, record, in_place, is_newest=is_newest)
+        files = row_files(self._store.records, snapshot)
+        self._check_root(snapshot, files)
+        found = [self._check_extent(snapshot, record, extent, files) for extent in extents]
+        differences = [item for one in found for item in one.differences]
+        total = sum(one.total for one in found)
+        if not total and extents is in_place:
+            lost = [part for part in record.retained if not self._store.is_as_kept(part)]
+            differences = [_file_difference(snapshot, part.path) for part in lost]
+            total = len(lost)
+        erased = sum(one.erased for one in found)
+        return Comparison(tuple(differences[:LISTED]), total, erased)
+
+    def _find(
+        self, snapshot: Snapshot, record: Record, in_place: tuple[Extent, ...], *, is_newest: bool
+    ) -> tuple[Extent, ...]:
+        """Where the data is: where it was written, or the copy that was kept of it."""
+        store = self._store
+        parts = [part for extent in in_place for part in extent.parts]
+        missing = [part for part in parts if not (store.home / part.path).is_file()]
+        if record.retain == "always" or is_newest:
+            if missing:
+                raise DataMissingError(f"{missing[0].path} is missing; restore it from a backup")
+            return in_place
+        if record.retained:
+            return extents_kept(record, in_place)
+        if not missing and all(store.is_as_kept(part) for part in parts):
+            return in_place
+        raise _NotRetainedError(
+            f"the data of snapshot {snapshot.snapshot_id} of {snapshot.dataset} is not retained: "
+            "it was replaced by newer data and nothing was built from it"
+        )
+
+    def _check_root(self, snapshot: Snapshot, files: Sequence[RowFiles]) -> None:
+        """Check that the private leaves lead to the roots in the log, segment by segment."""
+        records = self._store.records
+        engine = self._store.engine(snapshot.rows)
+        for number, file in enumerate(files):
+            identity = file.segment.snapshot_id
+            if identity in self._is_verified:
+                continue
+            before = row_tree(records, files[:number]) if number else None
+            stored = _Stream(stored_nodes(records, file.segment))
+            writer = NodesWriter(stored.compare, engine.hash_pairs, before)
+            add_leaves(writer, file.leaves)
+            if writer.root().hex() != records.find(identity)[0].root:
+                raise SnapshotError(
+                    f"the private leaf hashes do not lead to the root in the log: {_DAMAGED}"
+                )
+            if not stored.is_same:
+                raise SnapshotError(f"nodes.bin does not belong to the leaf hashes: {_DAMAGED}")
+            self._is_verified.add(identity)
+
+    def _check_extent(
+        self,
+        snapshot: Snapshot,
+        record: Record,
+        extent: Extent,
+        files: Sequence[RowFiles],
+    ) -> Comparison:
+        """Compare the rows of some files; once, however many snapshots they belong to."""
+        asked = (
+            tuple(segment.snapshot_id for segment in extent.segments),
+            tuple(part.path for part in extent.parts),
+        )
+        if asked not in self._compared:
+            own = tuple(file for file in files if file.segment in extent.segments)
+            self._compared[asked] = self._compare(snapshot, record, extent, own)
+        found = self._compared[asked]
+        identity = snapshot.snapshot_id
+        named = tuple(replace(item, snapshot_id=identity) for item in found.differences)
+        return replace(found, differences=named)
+
+    def _compare(
+        self, snapshot: Snapshot, record: Record, extent: Extent, files: tuple[RowFiles, ...]
+    ) -> Comparison:
+        store = self._store
+        source = TableSource(snapshot.dataset, extent.files(store.home))
+        if source.fields != fields_of(snapshot):
+            return Comparison((_schema_difference(snapshot, source.fields),), 1)
+        engine = store.engine(source.rows * len(source.fields))
+        known = KnownKeys(store.vault, snapshot.domain)
+        erased: set[int] = set()
+        salts = []
+        for file in files:
+            identity = file.segment.snapshot_id
+            erasures = store.records.erasures(identity)
+            check_erasures(erasures, file)
+            erased |= erased_numbers(erasures)
+            key = store.records.key(identity)
+            opening = Opening(identity, key, snapshot.domain, record.subject_column)
+            salts.append(salt_plan(source, opening, engine, known.fetch_or(key)))
+        first = read_segments(snapshot.manifest)[0].snapshot_id
+        committed = Committed(
+            files,
+            tuple(salts),
+            frozenset(erased),
+            store.records.order_key(first),
+            record.unique_key,
+            store.derived(CONTENT),
+        )
+        findings = compare(source, engine, committed, extent.ranks)
+        if findings.total:
+            known.check()
+        namer = Namer(
+            snapshot.dataset,
+            snapshot.snapshot_id,
+            record.subject_column,
+            extent,
+            source,
+            committed,
+        )
+        return Comparison(namer.name(findings), findings.total, len(erased))
 
 
-def _find_parts(
-    store: SnapshotStore, snapshot: Snapshot, record: Record, *, is_newest: bool
-) -> tuple[Part, ...]:
-    """Where a snapshot's data is: where it was written, or the copy that was kept of it."""
-    in_place = [(store.home / part.path).is_file() for part in record.parts]
-    if record.retain == "always" or is_newest:
-        if all(in_place):
-            return record.parts
-        missing = record.parts[in_place.index(False)].path
-        raise DataMissingError(f"{missing} is missing; restore it from a backup")
-    if record.retained:
-        return record.retained
-    if all(in_place) and all(_is_as_kept(store, part) for part in record.parts):
-        return record.parts
-    raise _NotRetainedError(
-        f"the data of snapshot {snapshot.snapshot_id} of {snapshot.dataset} is not retained: it "
-        "was replaced by newer data and nothing was built from it"
-    )
+class _Stream:
+    """Kept nodes as they are stored, compared with the same as they are calculated."""
 
+    def __init__(self, stored: Buffer | None) -> None:
+        self._stored = stored
+        self._at = 0
+        self.is_same = True
 
-def _is_as_kept(store: SnapshotStore, part: Part) -> bool:
-    path = store.home / part.path
-    return path.is_file() and store.part_digest(path) == part.digest
+    def compare(self, nodes: bytes) -> None:
+        """The next nodes; older records have none to compare with."""
+        if self._stored is not None:
+            end = self._at + len(nodes)
+            self.is_same = self.is_same and self._stored[self._at : end] == nodes
+            self._at = end
 
 
 def _file_difference(snapshot: Snapshot, path: str) -> Difference:
@@ -402,48 +451,10 @@ def _check_files(store: SnapshotStore, snapshot: Snapshot, record: Record) -> Co
                     found=str(found["sha256"]),
                 )
             )
-    return Comparison(tuple(differences[:_LISTED]), len(differences))
+    return Comparison(tuple(differences[:LISTED]), len(differences))
 
 
-@dataclass(frozen=True)
-class _Table:
-    store: SnapshotStore
-    snapshot: Snapshot
-    record: Record
-    source: TableSource = field(repr=False)
-
-
-def _check_table(
-    store: SnapshotStore, snapshot: Snapshot, record: Record, parts: Sequence[Part]
-) -> Comparison:
-    files: list[Path] = [store.home / part.path for part in parts]
-    source = TableSource(snapshot.dataset, files)
-    schema = [
-        Field(str(item["name"]), str(item["type"]))
-        for item in read_manifest_list(snapshot.manifest, "schema")
-    ]
-    if tuple(schema) != source.fields:
-        return Comparison((_schema_difference(snapshot, schema, source.fields),), 1)
-    rows = store.records.rows(snapshot.snapshot_id)
-    engine = store.engine(source.rows * len(source.fields))
-    if engine.tree(rows.leaves).root().hex() != snapshot.root:
-        raise SnapshotError(
-            "the private leaf hashes do not lead to the root in the log: the record in the vault "
-            "is damaged; restore it from a backup"
-        )
-    opening = store.opening(snapshot, record)
-
-    def rehash(ranks: array[int], slots: int) -> tuple[bytes, bytes]:
-        hashed = store.hash_with(source, opening, ranks, create=False, slots=slots)
-        return bytes(hashed.leaves), bytes(hashed.prefixes)
-
-    return compare_rows(snapshot, record, source, rows, engine, opening.key, rehash)
-
-
-def _schema_difference(
-    snapshot: Snapshot, committed: Sequence[Field], found: Sequence[Field]
-) -> Difference:
-    odd = sorted({item.name for item in set(committed).symmetric_difference(found)})
-    return Difference(
-        snapshot.dataset, snapshot.snapshot_id, "schema", column=", ".join(odd) or "column order"
-    )
+def _schema_difference(snapshot: Snapshot, found: Sequence[Field]) -> Difference:
+    odd = {item.name for item in set(fields_of(snapshot)).symmetric_difference(found)}
+    column = ", ".join(sorted(odd)) or "column order"
+    return Difference(snapshot.dataset, snapshot.snapshot_id, "schema", column=column)

@@ -26,6 +26,8 @@ _EPOCH = dt.date(1970, 1, 1)
 _EPOCH_UTC = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _TAG_DATE = 100  # RFC 8943: days since 1970-01-01
 _MAX_DEPTH = 16
+_MAX_EXPONENT = 9_999  # far beyond any column's scale, and within what Decimal can carry
+_MAX_BIGNUM_BYTES = 1_024  # Python refuses to print integers of more than 4,300 digits
 
 
 @dataclass(frozen=True)
@@ -250,9 +252,13 @@ def _untag(tag: int, inner: object) -> object:
         magnitude = int.from_bytes(inner, "big")
         if magnitude < 1 << 64 or inner[:1] == b"\0":
             raise CborError("a bignum that is not needed")
+        if len(inner) > _MAX_BIGNUM_BYTES:
+            raise CborError(f"an integer of more than {_MAX_BIGNUM_BYTES} bytes")
         return magnitude if tag == 2 else -1 - magnitude
     if tag == 4 and isinstance(inner, list) and [type(part) for part in inner] == [int, int]:
         exponent, unscaled = inner
+        if abs(exponent) > _MAX_EXPONENT:
+            raise CborError(f"a decimal with more than {_MAX_EXPONENT} digits after the point")
         digits = tuple(int(digit) for digit in str(abs(unscaled)))
         return Decimal((int(unscaled < 0), digits, exponent))
     if tag == _TAG_DATE and isinstance(inner, int) and not isinstance(inner, bool):

@@ -179,8 +179,7 @@ class TableSource:
                 sizes += sum(part.metadata.row_group(g).total_byte_size for g in groups)
         self.part_rows = tuple(rows)
         self.rows = sum(rows)
-        width = max(1, sizes // max(1, self.rows))
-        self.batch_rows = max(256, min(BATCH_ROWS, _BATCH_BYTES // width))
+        self._row_bytes = max(1, sizes // max(1, self.rows))
 
     def _open(self, file: Path) -> Any:
         import pyarrow as pa  # noqa: PLC0415 - only reading Parquet needs it
@@ -223,25 +222,26 @@ class TableSource:
             )
         return [by_name[name] for name in columns]
 
-    def batches(self, fields: Sequence[Field], times: int = 1) -> Iterator[Batch]:
+    def batches(self, fields: Sequence[Field], rows: int = BATCH_ROWS) -> Iterator[Batch]:
         """Read the given columns, batch by batch, in file order.
 
         Args:
             fields: the columns.
-            times: how many times the usual number of rows a batch has.
+            rows: most rows of a batch; it has fewer if rows are long.
 
         Raises:
             TableError: if a part turns out unreadable or a value cannot be committed.
         """
         import pyarrow as pa  # noqa: PLC0415 - only reading Parquet needs it
 
+        size = max(256, min(rows, _BATCH_BYTES // self._row_bytes))
         position = 0
         for number, file in enumerate(self.files):
             first = 0
             try:
                 with self._open(file) as part:
                     names = [item.name for item in fields]
-                    for record in part.iter_batches(times * self.batch_rows, columns=names):
+                    for record in part.iter_batches(size, columns=names):
                         columns = {
                             item.name: plain_array(record.column(item.name), item)
                             for item in fields

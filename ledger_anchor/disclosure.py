@@ -6,24 +6,42 @@ verification (``proof``). A row bundle discloses the named columns and nothing o
 
 from __future__ import annotations
 
-import bisect
-import hashlib
 import hmac
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from ledger_anchor.columns import Batch, Field, TableSource, cbor_values
-from ledger_anchor.differences import show
-from ledger_anchor.errors import AnchorError, DataMissingError, SnapshotError, TableError
-from ledger_anchor.log import LogReader
-from ledger_anchor.manifest import ROW_COMMIT
+from ledger_anchor import cbor
+from ledger_anchor.columns import TableSource
+from ledger_anchor.errors import (
+    AnchorError,
+    DataMissingError,
+    ProofError,
+    RowErasedError,
+    SnapshotError,
+    TableError,
+)
+from ledger_anchor.layout import (
+    Extent,
+    extents_in_place,
+    extents_kept,
+    fields_of,
+    order_index,
+    row_files,
+    row_tree,
+)
+from ledger_anchor.manifest import ROW_COMMIT, Segment, canonical_json, read_segments
+from ledger_anchor.order_index import HEAD_SIZE
 from ledger_anchor.proof import Cell, LogProof, row_extra
-from ledger_anchor.records import Record, RowRecord, Snapshot
-from ledger_anchor.rows import ORDER_PURPOSE, SALT_SIZE, PlainEngine, salt_message
-from ledger_anchor.snapshots import Opening, SnapshotStore
-from ledger_anchor.tree import HASH_SIZE, inclusion_proof, leaf_hash
-from ledger_anchor.vault import derive
+from ledger_anchor.row_reader import RowReader, encoded_keys
+from ledger_anchor.row_tree import RowTree
+from ledger_anchor.rows import SALT_SIZE, key_digests, salt_message
+from ledger_anchor.snapshots import SnapshotStore
+from ledger_anchor.tree import HASH_SIZE, inclusion_proof, leaf_hash, verify_inclusion
+
+_KEPT_NODES = 1 << 16
 
 
 def prove_snapshot(store: SnapshotStore, snapshot_id: str) -> bytes:
@@ -40,14 +58,15 @@ def prove_snapshot(store: SnapshotStore, snapshot_id: str) -> bytes:
         SnapshotError: if the home does not know it.
         AnchorError: if the log's files do not fit.
     """
-    snapshot, _ = store.records.find(snapshot_id)
-    return store.reader().proof(snapshot.log_index)
+    return store.reader().proof(store.records.locate(snapshot_id)[1])
 
 
 def prove_row(
     store: SnapshotStore, snapshot_id: str, key: Mapping[str, str], disclose: Sequence[str]
 ) -> bytes:
     """A ``.tlog-proof`` that a row is in a snapshot, with the chosen cells opened.
+
+    For many rows of one snapshot, open a ``RowProver`` once.
 
     Args:
         store: the home's store.
@@ -60,125 +79,231 @@ def prove_row(
 
     Raises:
         SnapshotError: if the snapshot is unknown or the row is not as committed.
+        RowErasedError: if the row was erased, or cannot be told from one that was.
         TableError: if a column is unknown or no row has this key.
     """
-    snapshot, _ = store.records.find(snapshot_id)
-    if snapshot.manifest.get("commitment") != ROW_COMMIT:
-        raise SnapshotError(f"snapshot {snapshot_id} holds files, not rows; use prove-snapshot")
-    record = store.records.read(snapshot_id)
-    if set(key) != set(record.unique_key):
-        raise TableError(f"{snapshot.dataset}: the unique key is {', '.join(record.unique_key)}")
-    rows = store.records.rows(snapshot_id)
-    number, cells = _find_committed(store, snapshot, record, rows, key)
-    unknown = set(disclose) - {cell.name for cell in cells}
-    if unknown:
-        raise TableError(f"{snapshot.dataset}: there is no column {', '.join(sorted(unknown))}")
-    shown = [cell if cell.name in disclose else Cell(cell.name, cell.digest) for cell in cells]
-    tree = store.engine(snapshot.rows * len(cells)).tree(rows.leaves)
-    path = inclusion_proof(tree, number, snapshot.rows)
-    extra = row_extra(snapshot.manifest, number, path, shown)
-    return _with_extra(store.reader(), snapshot.log_index, extra)
+    with RowProver(store, snapshot_id) as prover:
+        return prover.prove(key, disclose)
 
 
-def _find_committed(
-    store: SnapshotStore,
-    snapshot: Snapshot,
-    record: Record,
-    rows: RowRecord,
-    key: Mapping[str, str],
-) -> tuple[int, list[Cell]]:
-    """Row number and opened cells of the row, from the data in place or the copy that was kept."""
-    opening = store.opening(snapshot, record)
-    problem: AnchorError | None = None
-    for parts in filter(None, (record.parts, record.retained)):
-        try:
-            source = TableSource(snapshot.dataset, [store.home / part.path for part in parts])
-            values = _find_row(source, key)
-        except (DataMissingError, TableError) as error:
-            problem = problem or error
-            continue
-        number = _row_number(source, opening.key, record.unique_key, values, rows)
-        cells = _open_cells(store, opening, source, values, number)
+class _KeptNodes:
+    """A tree that remembers nodes it was asked for: paths share most of their upper ones."""
+
+    def __init__(self, tree: RowTree) -> None:
+        self.size = tree.size
+        self._tree = tree
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    def node(self, level: int, index: int) -> bytes:
+        """Hash of a complete subtree of 2**level leaves."""
+        found = self._known.get((level, index))
+        if found is None:
+            found = self._tree.node(level, index)
+            if len(self._known) < _KEPT_NODES:
+                self._known[level, index] = found
+        return found
+
+
+class RowProver:
+    """Makes proof bundles for rows of one snapshot, whose files it opens once.
+
+    Nothing is read whole: a row is found in the order index, its place in the ranks, its values in
+    one row group, its path in the kept nodes of the tree. Every bundle is checked before it is
+    handed out.
+
+    Args:
+        store: the home's store.
+        snapshot_id: a table's snapshot.
+
+    Raises:
+        SnapshotError: if the snapshot is unknown, holds no rows, or its private record is damaged.
+    """
+
+    def __init__(self, store: SnapshotStore, snapshot_id: str) -> None:
+        self._store = store
+        self.snapshot, self._entry = store.records.find(snapshot_id)
+        if self.snapshot.manifest.get("commitment") != ROW_COMMIT:
+            raise SnapshotError(f"snapshot {snapshot_id} holds files, not rows; use prove-snapshot")
+        self._record = store.records.read(snapshot_id)
+        self._fields = fields_of(self.snapshot)
+        self._segments = read_segments(self.snapshot.manifest)
+        self._files = row_files(store.records, self.snapshot)
+        self._index = order_index(self._files)
+        self._tree = _KeptNodes(row_tree(store.records, self._files))
+        self._order_key = store.records.order_key(self._segments[0].snapshot_id)
+        self._manifest = canonical_json(self.snapshot.manifest)
+        self._subject_keys = store.vault.open_subjects()
+        self._log = store.reader()
+        self._reader = RowReader(self._fields)
+        self._extents: tuple[tuple[Extent, ...], ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._reader.close()
+        self._subject_keys.close()
+
+    def prove(self, key: Mapping[str, str], disclose: Sequence[str]) -> bytes:
+        """A ``.tlog-proof`` of one row; see ``prove_row``."""
+        unique_key = self._record.unique_key
+        if set(key) != set(unique_key):
+            raise TableError(f"{self.snapshot.dataset}: the unique key is {', '.join(unique_key)}")
+        unknown = set(disclose) - {item.name for item in self._fields}
+        if unknown:
+            names = ", ".join(sorted(unknown))
+            raise TableError(f"{self.snapshot.dataset}: there is no column {names}")
+        number, cells = self._find(key)
+        shown = [cell if cell.name in disclose else Cell(cell.name, cell.digest) for cell in cells]
         leaf = leaf_hash(b"".join(cell.digest for cell in cells))
-        if leaf == rows.leaves[number * HASH_SIZE : (number + 1) * HASH_SIZE]:
-            return number, cells
-        problem = SnapshotError(
-            f"the row is not the one that was committed in snapshot {snapshot.snapshot_id}; "
+        rows, root = self.snapshot.rows, bytes.fromhex(self.snapshot.root)
+        try:
+            path = inclusion_proof(self._tree, number, rows)
+            verify_inclusion(leaf, number, rows, path, root)
+        except ProofError as error:
+            raise SnapshotError(
+                f"the private record of snapshot {self.snapshot.snapshot_id} does not lead to the "
+                f"root in the log ({error}); restore the vault from a backup"
+            ) from error
+        # The manifest is long and always the same: it is put where its place is kept free.
+        extra = row_extra({}, number, path, shown).replace(b"{}", self._manifest, 1)
+        return self._with_log(extra)
+
+    def _with_log(self, extra: bytes) -> bytes:
+        view, index = self._log.view(), self.snapshot.log_index
+        path = inclusion_proof(view.tree, index, view.size)
+        verify_inclusion(leaf_hash(self._entry), index, view.size, path, view.checkpoint.root)
+        return LogProof(index, tuple(path), view.note.decode(), extra).format()
+
+    # -- finding the row ------------------------------------------------------------------------
+
+    def _find(self, key: Mapping[str, str]) -> tuple[int, list[Cell]]:
+        """Number and opened cells of a row, from the data in place or the copy that was kept."""
+        by_name = {item.name: item for item in self._fields}
+        fields = [by_name[name] for name in self._record.unique_key]
+        problem: AnchorError | None = None
+        for message in encoded_keys(fields, key):
+            digest = hmac.digest(self._order_key, message, "sha256")
+            for number in self._index.find(digest[:HEAD_SIZE]):
+                try:
+                    return number, self._committed_cells(number, digest)
+                except (DataMissingError, TableError, SnapshotError) as error:
+                    problem = problem or error
+        raise problem or self._not_found(key)
+
+    def _not_found(self, key: Mapping[str, str]) -> AnchorError:
+        dataset = self.snapshot.dataset
+        subject = key.get(self._record.subject_column or "")
+        if subject is not None and self._store.vault.erased(self.snapshot.domain, [subject]):
+            return RowErasedError(
+                f"{dataset}: the row was erased with its data subject; it can no longer be opened"
+            )
+        erased = sum(
+            len(item.rows)
+            for segment in self._segments
+            for item in self._store.records.erasures(segment.snapshot_id)
+        )
+        if erased:
+            return RowErasedError(
+                f"{dataset}: no row has this key, unless it is one of the {erased} that were "
+                "erased: of their keys nothing was kept"
+            )
+        return TableError(f"{dataset}: no row has this key; write dates and times as audit does")
+
+    def _committed_cells(self, number: int, digest: bytes) -> list[Cell]:
+        """Cells of a row whose leaf is the committed one."""
+        place = next(
+            at for at, item in enumerate(self._segments) if item.first <= number < item.end
+        )
+        leaf = self._files[place].leaf(number)
+        for values in self._candidates(number, digest):
+            cells = self._open(values, number, self._segments[place])
+            if leaf_hash(b"".join(cell.digest for cell in cells)) == leaf:
+                return cells
+        raise SnapshotError(
+            f"the row is not the one that was committed in snapshot {self.snapshot.snapshot_id}; "
             "run 'ledger-anchor audit' to see what differs"
         )
-    raise problem or SnapshotError(f"snapshot {snapshot.snapshot_id} has no parts")
 
+    def _candidates(self, number: int, digest: bytes) -> Iterator[list[bytes]]:
+        """Values of the row, where it should stand and then where its key is found.
 
-def _row_number(
-    source: TableSource,
-    key: bytes,
-    unique_key: Sequence[str],
-    values: Mapping[str, Any],
-    rows: RowRecord,
-) -> int:
-    """Committed number of a row, from its unique key."""
-    fields = source.require(unique_key, "the unique key")
-    columns = [(item, values[item.name]) for item in fields]
-    digest = PlainEngine().keyed_rows(derive(key, ORDER_PURPOSE), columns, 1)[:8]
-    numbers = range(len(rows.sorted_keys) // 8)
-    return bisect.bisect_left(
-        numbers, digest, key=lambda number: rows.sorted_keys[8 * number : 8 * number + 8]
-    )
+        Raises:
+            DataMissingError, TableError: if the data cannot be read and there is no copy of it.
+        """
+        problem: AnchorError | None = None
+        has_some = False
+        for extent in self._extents_of(number):
+            files = extent.files(self._store.home)
+            try:
+                for position in self._positions(extent, files, number, digest):
+                    values = self._reader.row(files, position)
+                    if values is not None:
+                        has_some = True
+                        yield values
+            except (DataMissingError, TableError) as error:
+                problem = problem or error
+        if problem is not None and not has_some:
+            raise problem
 
+    def _positions(
+        self, extent: Extent, files: Sequence[Path], number: int, digest: bytes
+    ) -> Iterator[int]:
+        rows = sum(map(self._reader.rows_in, files))
+        if extent.ranks is not None and len(extent.ranks) == rows:
+            position = extent.ranks.position_of(number)
+            if position is not None:
+                yield position
+        source = TableSource(self.snapshot.dataset, files)
+        engine = self._store.engine(source.rows)
+        unique_key = self._record.unique_key
+        for first, digests in key_digests(source, engine, self._order_key, unique_key):
+            at = digests.find(digest)
+            if at >= 0 and at % HASH_SIZE == 0:
+                yield first + at // HASH_SIZE
 
-def _with_extra(reader: LogReader, index: int, extra: bytes) -> bytes:
-    path = inclusion_proof(reader.tree(), index, reader.size)
-    return LogProof(index, tuple(path), reader.checkpoint_note().decode(), extra).format()
+    def _extents_of(self, number: int) -> list[Extent]:
+        """Files that should hold a row, in place and then kept."""
+        if not self._extents:
+            in_place = extents_in_place(self._store.records, self.snapshot)
+            kept = extents_kept(self._record, in_place) if self._record.retained else ()
+            self._extents = (in_place, kept)
+        return [
+            extent
+            for extents in self._extents
+            for extent in extents
+            if extent.segments[0].first <= number < extent.segments[-1].end
+        ]
 
+    # -- opening its cells ----------------------------------------------------------------------
 
-def _find_row(source: TableSource, key: Mapping[str, str]) -> dict[str, Any]:
-    """Values of the row with this unique key, as arrays of one."""
-    fields = source.require(list(key), "the key")
-    for batch in source.batches(source.fields):
-        for at in _candidates(batch, fields, key):
-            shown = (show(batch.columns[item.name][at].as_py(), item) for item in fields)
-            if all(text == key[item.name] for text, item in zip(shown, fields, strict=True)):
-                return {name: values.slice(at, 1) for name, values in batch.columns.items()}
-    raise TableError(f"{source.dataset}: no row has this key; write dates and times as audit does")
+    def _open(self, values: Sequence[bytes], number: int, segment: Segment) -> list[Cell]:
+        key = self._key_of(values, segment)
+        identity = uuid.UUID(segment.snapshot_id).bytes
+        cells = []
+        for column, (item, value) in enumerate(zip(self._fields, values, strict=True)):
+            message = salt_message(identity, number, column)
+            salt = hmac.digest(key, message, "sha256")[:SALT_SIZE]
+            cells.append(Cell.opened(item.name, salt, value))
+        return cells
 
-
-def _candidates(batch: Batch, fields: Sequence[Field], key: Mapping[str, str]) -> Iterable[int]:
-    """Rows that may have this key: text is compared by Arrow, the rest is left to the caller."""
-    import pyarrow as pa  # noqa: PLC0415 - only reading Parquet needs it
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    text = next((item for item in fields if item.kind == "text"), None)
-    if text is None:
-        return range(batch.rows)
-    wanted = pa.scalar(key[text.name].encode(), pa.large_binary())
-    mask = pc.equal(batch.columns[text.name], wanted).fill_null(False)
-    return [int(at) for at in pc.indices_nonzero(mask).to_pylist()]
-
-
-def _open_cells(
-    store: SnapshotStore,
-    opening: Opening,
-    source: TableSource,
-    values: Mapping[str, Any],
-    number: int,
-) -> list[Cell]:
-    key = opening.key
-    if opening.subject_column is not None:
-        subject = values[opening.subject_column][0].as_py()
-        if subject is not None:
-            text = subject.decode() if isinstance(subject, bytes) else str(subject)
-            key = store.vault.known_subject_keys(opening.domain, [text])[0] or key
-    identity = uuid.UUID(opening.snapshot_id).bytes
-    return [
-        Cell.opened(item.name, _salt(key, identity, number, column), _cbor(values, item))
-        for column, item in enumerate(source.fields)
-    ]
-
-
-def _salt(key: bytes, identity: bytes, number: int, column: int) -> bytes:
-    message = salt_message(identity, number, column)
-    return hmac.new(key, message, hashlib.sha256).digest()[:SALT_SIZE]
-
-
-def _cbor(values: Mapping[str, Any], item: Field) -> bytes:
-    return cbor_values(values[item.name], item)[0]
+    def _key_of(self, values: Sequence[bytes], segment: Segment) -> bytes:
+        """The key that salts a row: its subject's, else the snapshot's."""
+        column = self._record.subject_column
+        if column is not None:
+            at = next(n for n, item in enumerate(self._fields) if item.name == column)
+            subject = cbor.decode(values[at])
+            if subject is not None:
+                key = self._subject_keys.key(self.snapshot.domain, str(subject))
+                if key is not None:
+                    return key
+        return self._store.records.key(segment.snapshot_id)

@@ -1,6 +1,7 @@
-"""Choice of the engine that hashes rows: compiled when numba is there and the table is worth it.
+"""Choice of the engine that hashes rows: the quickest that is installed and worth its start.
 
-What belongs here: the choice, and nothing else, so that small commands never import numba.
+What belongs here: the choice, and nothing else, so that small commands import neither numba nor
+numpy.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ import functools
 import importlib.util
 
 from ledger_anchor.errors import TableError
-from ledger_anchor.rows import Engine, PlainEngine
+from ledger_anchor.plain import PlainEngine
+from ledger_anchor.rows import Engine
 
-# Loading numba and its cached code takes about a second; the plain engine does this many cells
+# Loading numba and its cached code takes about a second; the engine of numpy does this many cells
 # in that time.
-WORTHWHILE_CELLS = 150_000
+WORTHWHILE_CELLS = 1_000_000
+# The engine of numpy takes some milliseconds for the first batch, however small; the plain one
+# does this many cells in that time.
+WORTHWHILE_CELLS_FOR_NUMPY = 1_000
 
 
 def choose_engine(cells: int, use_numba: bool | None = None) -> Engine:
@@ -21,7 +26,7 @@ def choose_engine(cells: int, use_numba: bool | None = None) -> Engine:
 
     Args:
         cells: number of cells.
-        use_numba: True or False forces the choice; None decides by size.
+        use_numba: True forces numba, False forbids it; None decides by size.
 
     Returns:
         An engine; all of them give the same bytes.
@@ -33,7 +38,11 @@ def choose_engine(cells: int, use_numba: bool | None = None) -> Engine:
     if use_numba and not is_there:
         raise TableError("numba is not installed; leave use_numba at its default")
     is_wanted = cells >= WORTHWHILE_CELLS if use_numba is None else use_numba
-    return _fast_engine() if is_there and is_wanted else PlainEngine()
+    if is_there and is_wanted:
+        return _fast_engine()
+    if cells >= WORTHWHILE_CELLS_FOR_NUMPY and importlib.util.find_spec("numpy") is not None:
+        return _numpy_engine()
+    return PlainEngine()
 
 
 @functools.cache
@@ -41,3 +50,10 @@ def _fast_engine() -> Engine:
     from ledger_anchor.fast import FastEngine  # noqa: PLC0415 - loads numba
 
     return FastEngine()
+
+
+@functools.cache
+def _numpy_engine() -> Engine:
+    from ledger_anchor.numpy_engine import NumpyEngine  # noqa: PLC0415 - loads numpy
+
+    return NumpyEngine()

@@ -37,8 +37,32 @@ class RootMismatchError(ProofError):
         )
 
 
+class EntryProofError(RootMismatchError):
+    """A bundle's manifest (or the entry given with it) is not the entry its checkpoint commits."""
+
+
+class RowProofError(RootMismatchError):
+    """A bundle's row is not in the committed table: a cell, salt, digest or path was changed."""
+
+
 class KeyFormatError(AnchorError):
     """A verifier key or a signing key is not written as C2SP signed-note asks."""
+
+
+class MissingLibraryError(AnchorError):
+    """Something needs a library that is not installed here."""
+
+
+class PolicyError(AnchorError):
+    """A policy is not written as C2SP tlog-policy asks.
+
+    Attributes:
+        line: number of the line that is wrong, counted from 1; None if none is to blame.
+    """
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        self.line = line
+        super().__init__(message if line is None else f"policy, line {line}: {message}")
 
 
 class NoteError(AnchorError):
@@ -47,6 +71,14 @@ class NoteError(AnchorError):
 
 class SignatureError(NoteError):
     """A note carries no signature of a known key, or one that does not verify."""
+
+
+class QuorumError(NoteError):
+    """Too few of a policy's witnesses have cosigned a checkpoint."""
+
+
+class ClockError(NoteError):
+    """A cosignature's time lies too far ahead of the clock it was compared with."""
 
 
 class CheckpointError(NoteError):
@@ -69,12 +101,85 @@ class LogForkError(LogError):
     """Going on would shrink the log or contradict what was signed before."""
 
 
+class LogShrankError(LogForkError):
+    """A log has fewer entries than a checkpoint of it that was signed before."""
+
+
+class ReplayedCheckpointError(LogShrankError):
+    """A log shows an older checkpoint of its own although its files still hold the newer one."""
+
+
 class LockError(AnchorError):
     """Another process holds the log."""
 
 
 class StorageError(AnchorError):
     """The operating system refused a read or a write."""
+
+
+class WitnessError(AnchorError):
+    """A witness is not set up as it must be, cannot be reached, or answers wrongly."""
+
+
+class WitnessRequestError(WitnessError):
+    """A request to a witness, or its answer, is not written as the protocol asks."""
+
+
+class WitnessRefusedError(WitnessError):
+    """A witness refuses a checkpoint.
+
+    Attributes:
+        status: the HTTP status it answers with.
+        size: with status 409, the size of the checkpoint it has cosigned last.
+    """
+
+    def __init__(self, status: int, reason: str, size: int | None = None) -> None:
+        self.status = status
+        self.reason = reason
+        self.size = size
+        super().__init__(f"refused with status {status}: {reason}")
+
+
+class ExternalAnchorError(AnchorError):
+    """An external anchor answers with what it must not, or refuses."""
+
+
+class ExternalSetupError(ExternalAnchorError):
+    """An external anchor is not set up as it must be: a program, repository, key or contract."""
+
+
+class ExternalUnreachableError(ExternalAnchorError):
+    """The remote repository or the node of an external anchor does not answer."""
+
+
+class ExternalHistoryError(ExternalAnchorError):
+    """The record of an external anchor was rewritten, or holds what is no checkpoint.
+
+    Attributes:
+        problems: a sentence each, naming the place.
+    """
+
+    def __init__(self, where: str, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        more = "" if len(problems) == 1 else f" (and {len(problems) - 1} more)"
+        super().__init__(f"{where}: {problems[0]}{more}")
+
+
+class ExternalConflictError(ExternalAnchorError):
+    """A checkpoint does not extend what an external anchor holds of its log."""
+
+
+class UnwitnessedError(QuorumError):
+    """Too few witnesses cosign a checkpoint.
+
+    Attributes:
+        answers: name of each witness that was asked, and what happened in words.
+    """
+
+    def __init__(self, problem: str, answers: tuple[tuple[str, str], ...]) -> None:
+        self.answers = answers
+        told = "; ".join(f"{name}: {words}" for name, words in answers)
+        super().__init__(f"{problem}. What the witnesses answered: {told}")
 
 
 class ManifestError(AnchorError):
@@ -97,6 +202,24 @@ class DuplicateKeyError(TableError):
     """The unique key of a table is not unique."""
 
 
+class ErasedRowsError(TableError):
+    """A table to commit still holds rows of data subjects that were erased.
+
+    Attributes:
+        rows: how many rows it holds of them.
+        subjects: of how many subjects.
+    """
+
+    def __init__(self, dataset: str, rows: int, subjects: int) -> None:
+        self.rows = rows
+        self.subjects = subjects
+        super().__init__(
+            f"{dataset}: expected no row of an erased data subject; found {rows} of {subjects}. "
+            "Leave them out where the table is made (SnapshotStore.erased tells which subjects), "
+            "then commit it again. Nothing was committed"
+        )
+
+
 class SnapshotError(AnchorError):
     """A snapshot is unknown, or its private record is missing or damaged."""
 
@@ -107,6 +230,14 @@ class DataMissingError(SnapshotError):
 
 class SubjectKeyError(SnapshotError):
     """The key of a data subject is not in the vault."""
+
+
+class SubjectErasedError(SubjectKeyError):
+    """A data subject was erased: it never gets a key again."""
+
+
+class RowErasedError(SnapshotError):
+    """A row was erased with its data subject: it can no longer be opened or found by its key."""
 
 
 @dataclass(frozen=True)

@@ -1,173 +1,49 @@
-"""A transparency log in a directory: reading it from its files, and appending without forking it.
+"""Appending to a transparency log without ever forking it.
 
-What belongs here: LogReader (static files and a public key, nothing else) and LogWriter (the same
-files, the signing key and the last signed state, which is kept apart from them). What does not:
-what entries mean. Write order: bundles and tiles, then the signed state, the checkpoint last; each
-is flushed and renamed, so a crash at any system call leaves a log that opens at the old or the new
-size, and a signed checkpoint always has its tiles.
+What belongs here: LogWriter, with the signing key and the last signed state, which is kept apart
+from the log's files. What does not: reading (``log_reader``) and what entries mean. Write order:
+bundles and tiles, then the signed state, the checkpoint last; each is durable before the next
+begins, so a crash at any system call leaves a log that opens at the old or the new size, and a
+signed checkpoint always has its tiles.
 """
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ledger_anchor.checkpoint import Checkpoint
-from ledger_anchor.errors import (
-    LogCorruptError,
-    LogForkError,
-    LogMissingError,
-    NoteError,
-    ProofShapeError,
-)
+from ledger_anchor.errors import LogCorruptError, LogForkError, NoteError, StorageError
 from ledger_anchor.files import PRIVATE_MODE, locked, read_bytes, write_atomic
-from ledger_anchor.note import SignerKey, VerifierKey
-from ledger_anchor.proof import format_entry_proof
+from ledger_anchor.keys import SignerKey
+from ledger_anchor.log_reader import CHECKPOINT, LogReader, LogView
+from ledger_anchor.storage import Storage, open_storage
 from ledger_anchor.tiles import (
+    ENTRIES,
     TILE_WIDTH,
+    TileBuilder,
     TileTree,
+    check_entry,
     encode_bundle,
     partial_width,
     tile_path,
-    tiles_of_size,
 )
-from ledger_anchor.tree import (
-    HASH_SIZE,
-    Tree,
-    inclusion_proof,
-    leaf_hash,
-    range_root,
-    verify_inclusion,
-)
+from ledger_anchor.tree import EMPTY_ROOT, HASH_SIZE, leaf_hash, range_root
 
-CHECKPOINT = "checkpoint"
-_FULL = TILE_WIDTH * HASH_SIZE
+__all__ = ["CHECKPOINT", "LogReader", "LogView", "LogWriter"]
 
-
-class LogReader:
-    """A log as anyone sees it: a folder of static files and the log's public key."""
-
-    def __init__(self, directory: Path | str, vkey_text: str) -> None:
-        self.directory = Path(directory)
-        self.verifier = VerifierKey.parse(vkey_text.strip())
-        self._note: bytes | None = None
-        self._tree: TileTree | None = None
-
-    def checkpoint_note(self) -> bytes:
-        """The signed checkpoint as it stands in the file.
-
-        Raises:
-            LogMissingError: if the folder holds no checkpoint.
-        """
-        note = read_bytes(self.directory / CHECKPOINT)
-        if note is None:
-            raise LogMissingError(f"nothing is anchored yet: {self.directory} holds no checkpoint")
-        return note
-
-    def checkpoint(self) -> Checkpoint:
-        """The current checkpoint, its signature verified.
-
-        Raises:
-            LogMissingError: if there is none.
-            NoteError: if it is malformed, of another log, or its signature does not verify.
-        """
-        note = self.checkpoint_note()
-        checkpoint = Checkpoint.open(note, self.verifier)
-        if note != self._note:
-            self._note = note
-            self._tree = TileTree(checkpoint.size, self._fetch)
-        return checkpoint
-
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return self.checkpoint().size
-
-    def tree(self) -> TileTree:
-        """The nodes of the log at its current checkpoint."""
-        self.checkpoint()
-        if self._tree is None:
-            raise LogMissingError("no checkpoint has been read")
-        return self._tree
-
-    def entry(self, index: int) -> bytes:
-        """One entry, checked against the checkpoint's root.
-
-        Raises:
-            ProofShapeError: if the log has no such entry.
-            LogCorruptError: if a file is missing or damaged.
-            RootMismatchError: if the files do not lead to the signed root.
-        """
-        checkpoint, tree = self.checkpoint(), self.tree()
-        if not 0 <= index < checkpoint.size:
-            raise ProofShapeError(f"entry {index} is not in a log of {checkpoint.size} entries")
-        entry = tree.entries(index // TILE_WIDTH)[index % TILE_WIDTH]
-        path = inclusion_proof(tree, index, checkpoint.size)
-        verify_inclusion(leaf_hash(entry), index, checkpoint.size, path, checkpoint.root)
-        return entry
-
-    def entries(self) -> Iterator[bytes]:
-        """Every entry, from the first; ``verify_files`` checks them all against the root."""
-        tree = self.tree()
-        for number in range(-(-tree.size // TILE_WIDTH)):
-            yield from tree.entries(number)
-
-    def proof(self, index: int) -> bytes:
-        """A ``.tlog-proof`` of one entry; a manifest rides along, so that it stands alone.
-
-        Raises:
-            ProofShapeError: if the log has no such entry.
-            LogCorruptError: if a file is missing or damaged.
-        """
-        entry = self.entry(index)
-        path = inclusion_proof(self.tree(), index, self.size)
-        return format_entry_proof(index, path, self.checkpoint_note(), entry)
-
-    def verify_files(self) -> Checkpoint:
-        """Recompute every tile and the root from the entries alone.
-
-        Returns:
-            The checkpoint that the files were found to match.
-
-        Raises:
-            LogCorruptError: naming the first file that is missing or differs.
-            NoteError: if the checkpoint does not verify.
-        """
-        checkpoint = self.checkpoint()
-        stored = TileTree(checkpoint.size, self._fetch)
-        leaves = [
-            leaf_hash(entry)
-            for number in range(-(-checkpoint.size // TILE_WIDTH))
-            for entry in stored.entries(number)
-        ]
-        tree = Tree(leaves)
-        for level, number, width in tiles_of_size(checkpoint.size):
-            if isinstance(level, int) and stored.tile(level, number) != _tile(tree, level, number):
-                path = tile_path(level, number, width)
-                raise LogCorruptError(f"{path}: the tile is not the hash of the entries")
-        if tree.root() != checkpoint.root:
-            raise LogCorruptError(
-                f"the entries lead to root {tree.root().hex()}, the signed checkpoint of size "
-                f"{checkpoint.size} says {checkpoint.root.hex()}"
-            )
-        return checkpoint
-
-    def _fetch(self, path: str) -> bytes | None:
-        return read_bytes(self.directory / path)
-
-
-def _tile(tree: Tree, level: int, number: int) -> bytes:
-    count = min(TILE_WIDTH, (tree.size >> (8 * level)) - number * TILE_WIDTH)
-    first = number * TILE_WIDTH
-    return b"".join(tree.node(8 * level, first + offset) for offset in range(count))
+# Files are handed to the storage in portions, so that a large append needs little memory twice.
+_PORTION_BYTES = 32 << 20
+_LEVELS = 8
 
 
 class LogWriter:
     """Appends to a log. One process at a time: every method that writes takes the lock.
 
     Args:
-        directory: the public folder.
+        directory: the public folder, or a storage that can be written to. State and lock stay on
+            this machine wherever the files lie.
         signer: the log's key; its name is the log's origin.
         state_path: private file with the last checkpoint that was signed, apart from the log.
         lock_path: private lock file.
@@ -176,13 +52,14 @@ class LogWriter:
 
     def __init__(
         self,
-        directory: Path,
+        directory: Path | str | Storage,
         signer: SignerKey,
         state_path: Path,
         lock_path: Path,
         lock_timeout_seconds: float = 60.0,
     ) -> None:
         self.directory = directory
+        self.storage = open_storage(directory)
         self.signer = signer
         self.state_path = state_path
         self.lock_path = lock_path
@@ -198,6 +75,7 @@ class LogWriter:
             Their indexes in the log.
 
         Raises:
+            ProofShapeError: if an entry is too long; nothing is written.
             LockError: if another process holds the log.
             LogForkError: if the files are not those that were signed before.
             StorageError: if a write fails; the log then opens at the old or the new size.
@@ -207,17 +85,17 @@ class LogWriter:
 
     def append_locked(self, entries: Sequence[bytes]) -> list[int]:
         """Like ``append``, for a caller that holds the lock."""
-        state = self.recover_locked()
-        first = state.size
-        if not entries and self.state_path.exists():
+        for entry in entries:
+            check_entry(entry)
+        state, builder, is_signed = self._recover()
+        if not entries and is_signed:
             return []
-        size = first + len(entries)
-        root = self._write_tiles(state, entries)
-        note = Checkpoint(self.signer.name, size, root).sign(self.signer)
-        write_atomic(self.state_path, note.encode(), PRIVATE_MODE)
-        write_atomic(self.directory / CHECKPOINT, note.encode())
-        self._drop_partials(first, size)
-        return list(range(first, size))
+        self._write_in_portions(_new_files(TileTree(state.size, self._read), builder, entries))
+        note = Checkpoint(self.signer.name, builder.size, builder.root()).sign(self.signer).encode()
+        write_atomic(self.state_path, note, PRIVATE_MODE)
+        self._publish(note)
+        self._drop_partials(state.size, builder.size)
+        return list(range(state.size, builder.size))
 
     def recover_locked(self) -> Checkpoint:
         """Compare the files with the signed state and finish a publication a crash cut short.
@@ -227,30 +105,37 @@ class LogWriter:
 
         Raises:
             LogForkError: if going on would shrink or fork the log.
-            LogCorruptError: if tiles of the signed state are missing or damaged.
         """
-        state = self._read_state()
-        note = read_bytes(self.directory / CHECKPOINT)
+        return self._recover()[0]
+
+    def _recover(self) -> tuple[Checkpoint, TileBuilder, bool]:
+        """State to go on from, the log's edge there, and whether anything was ever signed."""
+        self.storage.tidy()
+        state_note = read_bytes(self.state_path)
+        state = self._open_state(state_note)
+        note = self._read(CHECKPOINT)
+        if note is not None and note == state_note:
+            return state, self._resume(state), True
         published = None if note is None else self._open_published(note)
         if published is not None and published.size > state.size:
+            builder = self._resume(published)
             self._adopt(published, state, note or b"")
-            return published
-        self._check_edge(state)
+            return published, builder, True
+        builder = self._resume(state)
         if published is not None and published.size == state.size:
             if published.root != state.root:
                 raise LogForkError(
-                    f"{self.directory}: two roots at size {state.size}: the log's files are not "
-                    "those that were signed. Restore them from a copy; nothing was written"
+                    f"{self.storage.location}: two roots at size {state.size}: the log's files "
+                    "are not those that were signed. Restore them from a copy; nothing was written"
                 )
-        elif self.state_path.exists():
+        elif state_note is not None:
             # A crash came between the signed state and the checkpoint: the tiles are complete.
-            write_atomic(self.directory / CHECKPOINT, self.state_path.read_bytes())
-        return state
+            self._publish(state_note)
+        return state, builder, state_note is not None
 
-    def _read_state(self) -> Checkpoint:
-        note = read_bytes(self.state_path)
+    def _open_state(self, note: bytes | None) -> Checkpoint:
         if note is None:
-            return Checkpoint(self.signer.name, 0, range_root(Tree(), 0, 0))
+            return Checkpoint(self.signer.name, 0, EMPTY_ROOT)
         try:
             return Checkpoint.open(note, self.signer.verifier())
         except NoteError as error:
@@ -264,7 +149,7 @@ class LogWriter:
             return Checkpoint.open(note, self.signer.verifier())
         except NoteError as error:
             raise LogForkError(
-                f"{self.directory / CHECKPOINT}: not a checkpoint of this log ({error}); "
+                f"{self.storage.location}/{CHECKPOINT}: not a checkpoint of this log ({error}); "
                 "nothing was written"
             ) from error
 
@@ -274,94 +159,89 @@ class LogWriter:
         The signature says that we signed it; it is taken only if the files prove that it extends
         the state we remember.
         """
-        self._check_edge(published)
-        tree = TileTree(published.size, self._fetch)
+        tree = TileTree(published.size, self._read)
         if range_root(tree, 0, state.size) != state.root:
             raise LogForkError(
-                f"{self.directory}: its checkpoint of size {published.size} does not extend the "
-                f"signed state of size {state.size}; nothing was written"
+                f"{self.storage.location}: its checkpoint of size {published.size} does not "
+                f"extend the signed state of size {state.size}; nothing was written"
             )
         write_atomic(self.state_path, note, PRIVATE_MODE)
 
-    def _check_edge(self, state: Checkpoint) -> None:
-        """Refuse to build on tiles that do not hash to what was signed."""
-        tree = TileTree(state.size, self._fetch)
+    def _resume(self, state: Checkpoint) -> TileBuilder:
+        """The edge to build on; tiles that do not hash to what was signed are refused."""
         try:
-            root = range_root(tree, 0, state.size)
+            builder = TileBuilder.resume(TileTree(state.size, self._read))
         except LogCorruptError as error:
             raise LogForkError(
                 f"the log's files end before the signed size {state.size} ({error}): appending "
                 "would shrink or fork it. Restore the files from a copy; nothing was written"
             ) from error
-        if root != state.root:
+        if builder.root() != state.root:
             raise LogForkError(
-                f"{self.directory}: the tiles lead to root {root.hex()}, the signed state of size "
-                f"{state.size} says {state.root.hex()}; nothing was written"
+                f"{self.storage.location}: the tiles lead to root {builder.root().hex()}, the "
+                f"signed state of size {state.size} says {state.root.hex()}; nothing was written"
             )
+        return builder
 
-    def _write_tiles(self, state: Checkpoint, entries: Sequence[bytes]) -> bytes:
-        """Write bundles and tiles of the grown log; returns its root."""
-        old = TileTree(state.size, self._fetch)
-        size = state.size + len(entries)
-        self._write_bundles(old, entries)
-        hashes = [leaf_hash(entry) for entry in entries]
-        edge: dict[tuple[int, int], bytes] = {}
-        level, first = 0, state.size
-        while size >> (8 * level):
-            held = old.tile(level, first // TILE_WIDTH) if first % TILE_WIDTH else b""
-            first //= TILE_WIDTH
-            tiles = _cut_tiles(held + b"".join(hashes))
-            for number, data in enumerate(tiles, first):
-                edge[level, number] = data
-                if data != held:
-                    path = tile_path(level, number, len(data) // HASH_SIZE)
-                    write_atomic(self.directory / path, data)
-            hashes = [_full_root(data) for data in tiles if len(data) == _FULL]
-            level += 1
-        return range_root(_GrownTree(size, old, edge), 0, size)
+    def _write_in_portions(self, files: Iterator[tuple[str, bytes]]) -> None:
+        portion: list[tuple[str, bytes]] = []
+        size = 0
+        for path, data in files:
+            portion.append((path, data))
+            size += len(data)
+            if size >= _PORTION_BYTES:
+                self.storage.write(portion)
+                portion, size = [], 0
+        self.storage.write(portion)
 
-    def _write_bundles(self, tree: TileTree, entries: Sequence[bytes]) -> None:
-        number, inside = divmod(tree.size, TILE_WIDTH)
-        pending = (tree.entries(number) if inside else []) + list(entries)
-        for offset in range(0, len(pending), TILE_WIDTH):
-            bundle = pending[offset : offset + TILE_WIDTH]
-            path = tile_path("entries", number, len(bundle))
-            write_atomic(self.directory / path, encode_bundle(bundle))
-            number += 1
+    def _publish(self, note: bytes) -> None:
+        self.storage.write([(CHECKPOINT, note)])
 
     def _drop_partials(self, old_size: int, size: int) -> None:
         """Remove the partial tiles of tiles that are full now (the full ones replace them)."""
-        levels: list[tuple[int | str, int]] = [("entries", 0)]
-        levels += [(level, level) for level in range(8)]
-        for name, level in levels:
-            number = (old_size >> (8 * level)) // TILE_WIDTH
-            is_full = (size >> (8 * level)) // TILE_WIDTH > number
+        kinds: list[tuple[int | str, int]] = [(ENTRIES, 0)]
+        kinds += [(level, level) for level in range(_LEVELS)]
+        folders = []
+        for name, level in kinds:
+            number = old_size >> (8 * (level + 1))
+            is_full = size >> (8 * (level + 1)) > number
             if partial_width(old_size, level) and is_full:
-                folder = self.directory / (tile_path(name, number) + ".p")
-                shutil.rmtree(folder, ignore_errors=True)
+                folders.append(tile_path(name, number) + ".p")
+        # The entries are published: a partial tile that cannot be removed is only in the way.
+        with contextlib.suppress(StorageError):
+            self.storage.remove(folders)
 
-    def _fetch(self, path: str) -> bytes | None:
-        return read_bytes(self.directory / path)
-
-
-class _GrownTree:
-    """Nodes of the grown log: the tiles at its edge from memory, all others from the files."""
-
-    def __init__(self, size: int, old: TileTree, edge: dict[tuple[int, int], bytes]) -> None:
-        self.size = size
-        self._edge_numbers = frozenset(edge)
-        self._edge = TileTree(size, lambda _path: None, edge)
-        self._old = old
-
-    def node(self, level: int, index: int) -> bytes:
-        tile = (level // 8, (index << level % 8) // TILE_WIDTH)
-        return (self._edge if tile in self._edge_numbers else self._old).node(level, index)
+    def _read(self, path: str) -> bytes | None:
+        return self.storage.read(path)
 
 
-def _cut_tiles(hashes: bytes) -> list[bytes]:
-    return [hashes[at : at + _FULL] for at in range(0, len(hashes), _FULL)]
+def _new_files(
+    old: TileTree, builder: TileBuilder, entries: Sequence[bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """Every file an append adds; when all are taken, the builder stands at the new size."""
+    unchanged = builder.open_tiles()
+    number, inside = divmod(old.size, TILE_WIDTH)
+    held = _open_bundle(old, number, unchanged[0][2]) if inside else []
+    at = 0
+    while at < len(entries):
+        fresh = entries[at : at + TILE_WIDTH - len(held)]
+        bundle = [*held, *fresh]
+        yield tile_path(ENTRIES, number, len(bundle)), encode_bundle(bundle)
+        for level, tile_number, tile in builder.extend(b"".join(map(leaf_hash, fresh))):
+            yield tile_path(level, tile_number), tile
+        held, at, number = [], at + len(fresh), number + 1
+    for level, tile_number, tile in builder.open_tiles():
+        if (level, tile_number, tile) not in unchanged:
+            yield tile_path(level, tile_number, len(tile) // HASH_SIZE), tile
 
 
-def _full_root(tile: bytes) -> bytes:
-    hashes = [tile[at : at + HASH_SIZE] for at in range(0, len(tile), HASH_SIZE)]
-    return Tree(hashes).root()
+def _open_bundle(tree: TileTree, number: int, leaves: bytes) -> list[bytes]:
+    """Entries of the partial bundle, which the append writes again: only if they are right."""
+    entries = tree.entries(number)
+    if b"".join(map(leaf_hash, entries)) != leaves:
+        path = tile_path(ENTRIES, number, len(entries))
+        raise LogCorruptError(
+            f"{path}: its entries are not those of the log's tiles; restore it from a copy. "
+            "Nothing was written"
+        )
+    return entries

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 from ledger_anchor.errors import ManifestError
 
 FORMAT = "tracient-snapshot/1"
 ROW_COMMIT = "row-commit/1"
 FILE_SET = "file-set/1"
+MAX_SEGMENTS = 64
 MAX_BYTES = 65_535  # an entry's length is a u16 in its bundle (C2SP tlog-tiles)
 _MAX_INT = 2**53 - 1  # beyond it JSON readers disagree (RFC 8785, section 3.2.2.3)
 
@@ -33,7 +36,12 @@ def canonical_json(value: object) -> bytes:
         ManifestError: for floats, integers beyond 2**53 - 1, keys that are not ASCII text, lone
             surrogates and other types, naming the place.
     """
-    plain = _plain(value, "$")
+    try:
+        plain = _plain(value)
+    except _OddValueError as error:
+        raise ManifestError(f"${''.join(reversed(error.path))}: {error}") from None
+    except RecursionError as error:
+        raise ManifestError("objects and lists inside each other, too deep to be read") from error
     text = json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     try:
         return text.encode()
@@ -41,21 +49,50 @@ def canonical_json(value: object) -> bytes:
         raise ManifestError("a text holds half a surrogate pair: it has no UTF-8 form") from error
 
 
-def _plain(value: object, path: str) -> object:
-    if value is None or isinstance(value, bool | str):
+class _OddValueError(Exception):
+    """A value without canonical form, and the way to it, innermost first."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.path: list[str] = []
+
+
+def _plain(value: object) -> object:
+    # The types JSON reading gives come first: this is most of the time a proof takes.
+    kind = type(value)
+    if value is None or kind is str or kind is bool:
+        return value
+    if kind is not dict and kind is not list and isinstance(value, str | bool):
         return value
     if isinstance(value, int):
         if abs(value) > _MAX_INT:
-            raise ManifestError(f"{path}: an integer beyond 2**53 - 1; write it as text")
+            raise _OddValueError("an integer beyond 2**53 - 1; write it as text")
         return value
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str) or not key.isascii():
-                raise ManifestError(f"{path}: keys must be ASCII text, found {key!r}")
-        return {key: _plain(inner, f"{path}.{key}") for key, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [_plain(inner, f"{path}[{number}]") for number, inner in enumerate(value)]
-    raise ManifestError(f"{path}: a {type(value).__name__} has no canonical form")
+    if kind is dict or isinstance(value, Mapping):
+        return _plain_mapping(cast("Mapping[object, object]", value))
+    if kind is list or (isinstance(value, Sequence) and not isinstance(value, bytes | bytearray)):
+        plain = []
+        for inner in cast("Sequence[object]", value):
+            try:
+                plain.append(_plain(inner))
+            except _OddValueError as error:
+                error.path.append(f"[{len(plain)}]")
+                raise
+        return plain
+    raise _OddValueError(f"a {type(value).__name__} has no canonical form")
+
+
+def _plain_mapping(value: Mapping[object, object]) -> dict[str, object]:
+    plain: dict[str, object] = {}
+    for key, inner in value.items():
+        if not isinstance(key, str) or not key.isascii():
+            raise _OddValueError(f"keys must be ASCII text, found {key!r}")
+        try:
+            plain[key] = _plain(inner)
+        except _OddValueError as error:
+            error.path.append(f".{key}")
+            raise
+    return plain
 
 
 def encode_manifest(manifest: Mapping[str, object]) -> bytes:
@@ -94,3 +131,58 @@ def decode_manifest(entry: bytes) -> dict[str, object]:
     if canonical_json(manifest) != entry:
         raise ManifestError("a manifest that is not in canonical form")
     return manifest
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive rows of a table that were committed together.
+
+    Attributes:
+        snapshot_id: the snapshot that added them; their salts are made with its id.
+        first: number of the first row.
+        rows: how many there are.
+    """
+
+    snapshot_id: str
+    first: int
+    rows: int
+
+    @property
+    def end(self) -> int:
+        """One past the last row."""
+        return self.first + self.rows
+
+
+def segments_field(segments: Sequence[Segment]) -> dict[str, object]:
+    """What a manifest says about segments: nothing, if the table was committed in one."""
+    if len(segments) < 2:
+        return {}
+    listed = [{"rows": item.rows, "snapshot_id": item.snapshot_id} for item in segments]
+    return {"segments": listed}
+
+
+def read_segments(manifest: Mapping[str, object]) -> tuple[Segment, ...]:
+    """The segments of a table, first rows first; one, if it was committed at once.
+
+    The rows of all segments but the last are the rows of the previous snapshot of the dataset, in
+    the same order: its tree is the beginning of this one, and a consistency proof shows it.
+
+    Raises:
+        ManifestError: if they are malformed, or do not end with this snapshot and its rows.
+    """
+    total, own = manifest.get("rows"), manifest.get("snapshot_id")
+    listed = manifest.get("segments", [{"rows": total, "snapshot_id": own}])
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_SEGMENTS:
+        raise ManifestError(f"a manifest whose segments are not a list of 1 to {MAX_SEGMENTS}")
+    segments: list[Segment] = []
+    first = 0
+    for item in listed:
+        rows = item.get("rows") if isinstance(item, dict) else None
+        if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
+            raise ManifestError("a manifest with a segment that has no number of rows")
+        segments.append(Segment(str(item.get("snapshot_id")), first, rows))
+        first += rows
+    identities = {item.snapshot_id for item in segments}
+    if len(identities) < len(segments) or segments[-1].snapshot_id != own or first != total:
+        raise ManifestError("a manifest whose segments do not add up to its rows, or name another")
+    return tuple(segments)

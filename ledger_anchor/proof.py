@@ -1,7 +1,7 @@
 """Proof files (C2SP tlog-proof) and what Tracient puts into their extra line.
 
 What belongs here: the text form, bundles for a snapshot and for a row, and their verification with
-the log's public key and nothing else. What does not: where proofs come from (``log``,
+the log's key, or a policy, and nothing else. What does not: where proofs come from (``log``,
 ``snapshots``). A bundle holds what its reader is meant to see: the manifest, and for a row the
 disclosed cells with their salts and the bare digests of the others.
 """
@@ -16,19 +16,32 @@ from dataclasses import dataclass, field
 
 from ledger_anchor import cbor
 from ledger_anchor.checkpoint import Checkpoint, parse_decimal
-from ledger_anchor.errors import CborError, ManifestError, NoteError, ProofError, ProofShapeError
+from ledger_anchor.encoding import decode_base64, encode_base64
+from ledger_anchor.errors import (
+    CborError,
+    EntryProofError,
+    ManifestError,
+    NoteError,
+    ProofError,
+    ProofShapeError,
+    RootMismatchError,
+    RowProofError,
+)
 from ledger_anchor.manifest import (
+    FORMAT,
     ROW_COMMIT,
     canonical_json,
     decode_manifest,
     encode_manifest,
 )
-from ledger_anchor.note import VerifierKey, decode_base64, encode_base64
+from ledger_anchor.note import Note
+from ledger_anchor.policy import Cosigned, Trust, as_policy
 from ledger_anchor.tree import HASH_SIZE, leaf_hash, verify_inclusion
 
 HEADER = "c2sp.org/tlog-proof@v1"
 EXTRA_FORMAT = "tracient-proof/1"
 _MAX_EXTRA = 65_535
+_MAX_FILE = 4_000_000
 _MAX_PATH = 64
 _SALT_SIZE = 16
 
@@ -49,11 +62,15 @@ class LogProof:
         Raises:
             ProofError: naming the line that is malformed.
         """
+        if len(data) > _MAX_FILE:
+            raise ProofError(f"a proof file of {len(data)} bytes; at most {_MAX_FILE} are read")
         try:
             body, separator, note = data.decode().partition("\n\n")
             lines = body.split("\n")
-            if lines.pop(0) != HEADER or not separator:
+            if lines.pop(0) != HEADER:
                 raise ProofError(f"not a proof file: expected the first line {HEADER}")
+            if not separator or not data.endswith(b"\n"):
+                raise ProofError("a truncated proof file: its checkpoint is missing or cut off")
             extra = _take(lines, "extra ", required=False)
             index = parse_decimal(_take(lines, "index ") or "", "index")
             if len(lines) > _MAX_PATH:
@@ -63,7 +80,7 @@ class LogProof:
         except UnicodeDecodeError as error:
             raise ProofError("a proof file that is not UTF-8") from error
         except NoteError as error:
-            raise ProofError(f"malformed proof file: {error}") from error
+            raise ProofError(f"a malformed or truncated proof file: {error}") from error
         return cls(index, path, note, raw)
 
     def format(self) -> bytes:
@@ -173,6 +190,7 @@ class Proven:
     index: int
     manifest: dict[str, object]
     row: ProvenRow | None
+    cosigners: tuple[Cosigned, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The result for machines; values of other than JSON types are written as text."""
@@ -187,6 +205,10 @@ class Proven:
             "log_size": self.checkpoint.size,
             "log_root": self.checkpoint.root.hex(),
             "log_index": self.index,
+            "cosigners": [
+                {"name": made.name, "key": made.key.format(), "time": made.timestamp}
+                for made in self.cosigners
+            ],
             "manifest": self.manifest,
             "row": row,
         }
@@ -198,43 +220,68 @@ def _jsonable(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def verify_proof(data: bytes, verifier: VerifierKey, entry: bytes | None = None) -> Proven:
-    """Check a proof file with the log's public key and nothing else.
+def verify_proof(
+    data: bytes, trust: Trust, entry: bytes | None = None, now: int | None = None
+) -> Proven:
+    """Check a proof file with what the reader trusts and nothing else.
 
     Args:
         data: bytes of the ``.tlog-proof`` file.
-        verifier: key of the log.
+        trust: key of the log, a policy, or the text of either.
         entry: the log entry, if the file does not carry the manifest.
+        now: seconds since 1970; if given, cosignatures that lie ahead of it are refused.
 
     Returns:
         What is proven: the manifest is in the log of that size, and the row is in the table of
         that manifest. Not proven: that the data was true, or when it was written.
 
     Raises:
-        ProofError: if the file is malformed or a path does not lead to its root.
-        NoteError: if the checkpoint does not verify or is another log's.
+        ProofError: if the file is malformed or a path does not lead to its root; the subclasses
+            EntryProofError and RowProofError say which part was changed.
+        CheckpointError: if the checkpoint is another log's.
+        SignatureError: if the checkpoint is not signed by the log.
+        QuorumError: if too few witnesses have cosigned it.
+        ClockError: if a cosignature lies ahead of ``now``.
     """
     proof = LogProof.parse(data)
-    checkpoint = Checkpoint.open(proof.checkpoint_note, verifier)
+    try:
+        note = Note.parse(proof.checkpoint_note)
+    except NoteError as error:
+        raise ProofError(f"a malformed or truncated proof file: {error}") from error
+    verified = as_policy(trust).open(note, now=now)
+    checkpoint = verified.checkpoint
     extra = _read_extra(proof.extra)
     manifest, entry = _manifest_and_entry(extra, entry)
-    verify_inclusion(leaf_hash(entry), proof.index, checkpoint.size, proof.path, checkpoint.root)
+    try:
+        verify_inclusion(
+            leaf_hash(entry), proof.index, checkpoint.size, proof.path, checkpoint.root
+        )
+    except RootMismatchError as error:
+        what = f"the manifest is not entry {proof.index} of {checkpoint.origin!r}, or its path was "
+        what += f"changed (log of size {checkpoint.size})"
+        raise EntryProofError(what, error.expected, error.calculated) from error
     row = extra.get("row")
     proven_row = None if row is None else _verify_row(manifest, row)
-    return Proven(checkpoint, proof.index, manifest, proven_row)
+    return Proven(checkpoint, proof.index, manifest, proven_row, verified.cosigners)
 
 
 def _read_extra(raw: bytes | None) -> dict[str, object]:
     if raw is None:
         return {}
     try:
-        extra = json.loads(raw)
-        is_canonical = canonical_json(extra) == raw
-    except (ValueError, RecursionError, ManifestError) as error:
+        extra = json.loads(raw, parse_float=_refuse, parse_constant=_refuse)
+        # The manifest inside is held to canonical_json; for the rest one spelling is enough.
+        again = json.dumps(extra, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        is_canonical = again.encode() == raw
+    except (ValueError, RecursionError) as error:
         raise ProofError("the extra line is not canonical JSON") from error
     if not isinstance(extra, dict) or extra.get("format") != EXTRA_FORMAT or not is_canonical:
         raise ProofError(f"the extra line is not of format {EXTRA_FORMAT}")
     return extra
+
+
+def _refuse(text: str) -> object:
+    raise ValueError(f"{text} is no integer")
 
 
 def _manifest_and_entry(
@@ -245,7 +292,9 @@ def _manifest_and_entry(
         encoded = encode_manifest(carried)
         if entry is not None and entry != encoded:
             raise ProofError("the entry given is not the manifest inside the proof")
-        return decode_manifest(encoded), encoded
+        if carried.get("format") != FORMAT:
+            raise ProofError(f"the manifest inside the proof is not of format {FORMAT}")
+        return carried, encoded
     if entry is None:
         raise ProofError("the proof carries no manifest: give the log entry as well")
     return decode_manifest(entry), entry
@@ -256,14 +305,21 @@ def _verify_row(manifest: Mapping[str, object], row: object) -> ProvenRow:
         number, path, cells = _parse_row(row)
         names = _column_names(manifest)
         rows, root = manifest["rows"], bytes.fromhex(str(manifest["root"]))
+        if root.hex() != manifest["root"]:
+            raise ValueError("a root is lower-case hex")
     except (KeyError, TypeError, ValueError, AttributeError, NoteError, CborError) as error:
         raise ProofError("the row inside the proof is malformed") from error
-    if manifest.get("commitment") != ROW_COMMIT or not isinstance(rows, int):
+    if manifest.get("commitment") != ROW_COMMIT or type(rows) is not int:
         raise ProofError("the manifest is of a commitment this version does not know")
     if [cell.name for cell in cells] != names:
         raise ProofError("the row's columns are not those of the manifest's schema")
     digest = leaf_hash(b"".join(cell.digest for cell in cells))
-    verify_inclusion(digest, number, rows, path, root)
+    try:
+        verify_inclusion(digest, number, rows, path, root)
+    except RootMismatchError as error:
+        what = f"row {number} is not in the committed table of {manifest.get('dataset')}: a "
+        what += "disclosed cell, a salt, a digest or the row's path was changed"
+        raise RowProofError(what, error.expected, error.calculated) from error
     values = {cell.name: cbor.decode(cell.value_cbor) for cell in cells if cell.value_cbor}
     return ProvenRow(number, values, tuple(cell.name for cell in cells if not cell.is_open))
 
@@ -276,8 +332,10 @@ def _column_names(manifest: Mapping[str, object]) -> list[object]:
 
 
 def _parse_row(row: object) -> tuple[int, list[bytes], list[Cell]]:
-    if not isinstance(row, dict) or not isinstance(row["number"], int):
+    if not isinstance(row, dict) or type(row["number"]) is not int:  # true is no number
         raise TypeError("a row is an object with a number")
+    if not isinstance(row["cells"], list) or not isinstance(row["path"], list):
+        raise TypeError("cells and path are lists")
     cells = []
     for item in row["cells"]:
         if "digest" in item:

@@ -1,27 +1,41 @@
-"""Private records of snapshots: the index of the home, and what an audit needs of each snapshot.
+"""Private records of snapshots: the index of the home, and what it keeps of each snapshot.
 
-What belongs here: the index database, and per snapshot its key, parts, leaf hashes, order keys,
-ranks and the first four bytes of every cell digest. What does not: the public log. All paths are
-relative to the home. About 84 bytes a row at ten columns.
+What belongs here: the index database, and where a snapshot's key, parts and row files lie and how
+they are put there. What does not: the public log, the row files' content (``row_files``,
+``tombstones``). All paths are relative to the home. About 84 bytes a row at ten columns.
+
+A commit writes its files into ``staging/<snapshot id>`` and holds a lock on that folder meanwhile;
+whole and flushed, the folder is renamed to ``snapshots/<snapshot id>``. What a killed process left
+behind is recognised by its free lock and removed by the next commit.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import shutil
 import sqlite3
-from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from ledger_anchor.errors import SnapshotError
-from ledger_anchor.files import PRIVATE_MODE, make_folder, read_bytes, write_atomic
-from ledger_anchor.manifest import canonical_json, decode_manifest
-from ledger_anchor.vault import open_database
+from ledger_anchor.errors import SnapshotError, StorageError
+from ledger_anchor.files import PRIVATE_MODE, flush_folder, make_folder, read_bytes, write_atomic
+from ledger_anchor.manifest import Segment, canonical_json, decode_manifest
+from ledger_anchor.row_files import Ranks, RowFiles, required
+from ledger_anchor.tombstones import Erasure, read_erasures
+from ledger_anchor.vault import KEY_SIZE, derive, open_database, rebuild_database
 
-_FORMAT = "tracient-private-record/1"
+ORDER_PURPOSE = "tracient row order 1"
+RECORD, SNAPSHOT_KEY, ORDER_KEY = "record.json", "snapshot.key", "order.key"
+RANKS, MOVED_RANKS, TOMBSTONES = "ranks.bin", "moved.bin", "tombstones.json"
+CELLS, ORDER, ORDER_NUMBERS = "cells.bin", "order.bin", "numbers.bin"
+_FORMAT = "tracient-private-record/2"
+_AGAIN = "Free some space or check permissions, then run the same command again"
+_FORMATS = {"tracient-private-record/1", _FORMAT}
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,21 @@ class Part:
 
 @dataclass(frozen=True)
 class Record:
-    """What the home keeps of a snapshot besides its manifest."""
+    """What the home keeps of a snapshot besides its manifest.
+
+    Attributes:
+        snapshot_id: the snapshot.
+        unique_key: names of the columns that tell rows apart.
+        subject_column: name of the column that names the data subject, or None.
+        retain: "always" or "used", see ``TableSpec``.
+        parts: files with the rows of the last segment: of the whole table, if it has only one.
+        retained: copies of all rows that were made when the snapshot was pinned.
+        pins: what was built from it.
+        root_folder: folder that a file set's paths start from.
+        moved: files with the rows of all segments, once they stand in other files than the
+            segments were committed from; none before that.
+        sums: content sums of the last segment's rows, 64 hex digits; None in older records.
+    """
 
     snapshot_id: str
     unique_key: tuple[str, ...]
@@ -96,6 +124,8 @@ class Record:
     retained: tuple[Part, ...] = ()
     pins: tuple[str, ...] = ()
     root_folder: str = "."
+    moved: tuple[Part, ...] = ()
+    sums: str | None = None
 
     def to_json(self) -> bytes:
         """Canonical JSON."""
@@ -109,23 +139,13 @@ class Record:
             ValueError: if it is malformed.
         """
         values = json.loads(data)
-        if values.pop("format", None) != _FORMAT:
+        if values.pop("format", None) not in _FORMATS:
             raise ValueError("unknown format")
-        for name in ("parts", "retained"):
-            values[name] = tuple(Part(**part) for part in values[name])
+        for name in ("parts", "retained", "moved"):
+            values[name] = tuple(Part(**part) for part in values.get(name, ()))
         values["unique_key"] = tuple(values["unique_key"])
         values["pins"] = tuple(values["pins"])
         return cls(**values)
-
-
-@dataclass(frozen=True)
-class RowRecord:
-    """The bulky half of a table's record: bytes by committed row number, ranks in file order."""
-
-    leaves: bytes = field(repr=False)
-    prefixes: bytes = field(repr=False)
-    sorted_keys: bytes = field(repr=False)
-    ranks: array[int] = field(repr=False)
 
 
 class Records:
@@ -163,6 +183,17 @@ class Records:
         Raises:
             SnapshotError: if the home does not know it.
         """
+        entry, log_index = self.locate(snapshot_id)
+        return Snapshot.from_manifest(entry, log_index, is_new=False), entry
+
+    def locate(self, snapshot_id: str) -> tuple[bytes, int]:
+        """A snapshot's log entry and its number in the log.
+
+        Raises:
+            SnapshotError: if the home does not know it.
+        """
+        if not self.folder.is_dir():
+            raise SnapshotError(f"{self.folder} is missing: this copy of the home has no vault")
         if self._index.exists():
             with self._reading() as database:
                 row = database.execute(
@@ -171,7 +202,7 @@ class Records:
                     (snapshot_id,),
                 ).fetchone()
             if row is not None:
-                return Snapshot.from_manifest(row[0], row[1], is_new=False), row[0]
+                return bytes(row[0]), int(row[1])
         raise SnapshotError(f"this home knows no snapshot {snapshot_id}")
 
     def current(self, dataset: str, partition: str | None) -> tuple[Snapshot, str, str] | None:
@@ -218,11 +249,20 @@ class Records:
 
     def forget_pending(self, snapshot_id: str) -> None:
         """Drop a snapshot whose entry never reached the log."""
+        shutil.rmtree(self.folder_of(snapshot_id), ignore_errors=True)
         with self.index() as database:
             database.execute(
                 "DELETE FROM snapshots WHERE snapshot_id = ? AND log_index IS NULL", (snapshot_id,)
             )
-        shutil.rmtree(self._folder(snapshot_id), ignore_errors=True)
+
+    def set_digests(self, changed: Iterable[tuple[str, Digests]]) -> None:
+        """Replace digests of snapshots for good: nothing of the old ones stays in the file."""
+        with self.index() as database:
+            database.executemany(
+                "UPDATE snapshots SET content = ?, files = ? WHERE snapshot_id = ?",
+                [(digests.content, digests.files, identity) for identity, digests in changed],
+            )
+        rebuild_database(self._index)
 
     def set_files_digest(self, snapshot_id: str, files: str) -> None:
         """Note that a snapshot's data now stands in other files."""
@@ -231,42 +271,28 @@ class Records:
                 "UPDATE snapshots SET files = ? WHERE snapshot_id = ?", (files, snapshot_id)
             )
 
-    def write(self, record: Record, key: bytes | None, rows: RowRecord | None) -> None:
-        """Store what belongs to a snapshot.
+    # -- what lies in a snapshot's folder -------------------------------------------------------
 
-        Args:
-            record: the small half; replaces an older one.
-            key: the snapshot's key, or None if it has none or keeps the one it has.
-            rows: the bulky half, or None likewise.
-        """
-        folder = self._folder(record.snapshot_id)
-        make_folder(folder.parent, 0o700)
-        make_folder(folder, 0o700)
-        if key is not None:
-            write_atomic(folder / "snapshot.key", key.hex().encode(), PRIVATE_MODE)
-        if rows is not None:
-            write_atomic(folder / "leaves.bin", rows.leaves, PRIVATE_MODE)
-            write_atomic(folder / "cells.bin", rows.prefixes, PRIVATE_MODE)
-            write_atomic(folder / "order.bin", rows.sorted_keys, PRIVATE_MODE)
-            self.write_ranks(record.snapshot_id, rows.ranks)
-        write_atomic(folder / "record.json", record.to_json(), PRIVATE_MODE)
-
-    def write_ranks(self, snapshot_id: str, ranks: array[int]) -> None:
-        """Store the committed row number of each row in file order."""
-        path = self._folder(snapshot_id) / "ranks.bin"
-        write_atomic(path, ranks.tobytes(), PRIVATE_MODE)
+    def folder_of(self, snapshot_id: str) -> Path:
+        """Where a snapshot's files lie."""
+        return self.folder / "snapshots" / snapshot_id
 
     def read(self, snapshot_id: str) -> Record:
-        """The small half of a snapshot's record.
+        """The record of a snapshot.
 
         Raises:
             SnapshotError: if it is missing or damaged.
         """
-        path = self._folder(snapshot_id) / "record.json"
         try:
-            return Record.from_json(self._bytes(snapshot_id, "record.json"))
-        except (ValueError, TypeError, KeyError) as error:
+            return Record.from_json(self._bytes(snapshot_id, RECORD))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            path = self.folder_of(snapshot_id) / RECORD
             raise SnapshotError(f"{path} is damaged; restore the vault from a backup") from error
+
+    def write(self, record: Record) -> None:
+        """Replace the record of a snapshot."""
+        path = self.folder_of(record.snapshot_id) / RECORD
+        write_atomic(path, record.to_json(), PRIVATE_MODE)
 
     def key(self, snapshot_id: str) -> bytes:
         """The snapshot's key, 32 bytes.
@@ -274,40 +300,182 @@ class Records:
         Raises:
             SnapshotError: if it is missing or damaged.
         """
-        try:
-            return bytes.fromhex(self._bytes(snapshot_id, "snapshot.key").decode("ascii"))
-        except ValueError as error:
-            raise SnapshotError(f"the key of snapshot {snapshot_id} is damaged") from error
+        return self._key(snapshot_id, SNAPSHOT_KEY)
 
-    def rows(self, snapshot_id: str) -> RowRecord:
-        """The bulky half of a table's record.
+    def order_key(self, snapshot_id: str) -> bytes:
+        """The key under which the rows of a table are ordered and found, 32 bytes.
+
+        Args:
+            snapshot_id: the snapshot of the table's first segment.
 
         Raises:
-            SnapshotError: if a file is missing.
+            SnapshotError: if it is missing or damaged.
         """
-        leaves, prefixes, keys, ranks = (
-            self._bytes(snapshot_id, name)
-            for name in ("leaves.bin", "cells.bin", "order.bin", "ranks.bin")
-        )
-        ranks = ranks[: len(ranks) // 8 * 8]
-        return RowRecord(leaves, prefixes, keys, array("Q", ranks))
+        if (self.folder_of(snapshot_id) / ORDER_KEY).exists():
+            return self._key(snapshot_id, ORDER_KEY)
+        return derive(self.key(snapshot_id), ORDER_PURPOSE)  # made by an earlier version
+
+    def row_files(self, segment: Segment, columns: int) -> RowFiles:
+        """The mapped files of a segment's rows.
+
+        Raises:
+            SnapshotError: if one is missing or has the wrong length.
+        """
+        return RowFiles.open(self.folder_of(segment.snapshot_id), segment, columns)
+
+    def ranks(self, snapshot_id: str, name: str = RANKS) -> Ranks:
+        """Committed row number of each row of a snapshot's parts.
+
+        Raises:
+            SnapshotError: if the file is missing or damaged.
+        """
+        return Ranks([required(self.folder_of(snapshot_id) / name)])
+
+    def erasures(self, snapshot_id: str) -> tuple[Erasure, ...]:
+        """Rows of a segment that were erased.
+
+        Raises:
+            SnapshotError: if the file is damaged.
+        """
+        return read_erasures(self.folder_of(snapshot_id) / TOMBSTONES)
 
     def add_pin(self, record: Record, reason: str, retained: tuple[Part, ...]) -> Record:
         """Store a reason to keep a snapshot's data, and where the kept copy is."""
         pins = record.pins if reason in record.pins else (*record.pins, reason)
         pinned = replace(record, pins=pins, retained=retained or record.retained)
-        self.write(pinned, None, None)
+        self.write(pinned)
         return pinned
 
+    # -- putting it there -----------------------------------------------------------------------
+
+    @contextmanager
+    def staging(self, snapshot_id: str) -> Iterator[Path]:
+        """A private folder for the files of a snapshot to be; it goes unless it was published.
+
+        Raises:
+            StorageError: if the folder cannot be made.
+        """
+        folder = self.folder / "staging" / snapshot_id
+        make_folder(folder.parent, 0o700)
+        make_folder(folder, 0o700)
+        descriptor = _hold(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                folder.parent.rmdir()
+
+    def publish(self, folder: Path) -> None:
+        """Make a sealed staging folder that of its snapshot.
+
+        Raises:
+            StorageError: if the operating system refuses.
+        """
+        target = self.folder_of(folder.name)
+        make_folder(target.parent, 0o700)
+        try:
+            os.replace(folder, target)  # noqa: PTH105 - crash tests fail this call
+            flush_folder(target.parent)
+        except OSError as error:
+            raise StorageError(f"cannot create {target}: {error.strerror}") from error
+
+    def sweep(self) -> None:
+        """Remove what killed commits left; the caller holds the lock of the home."""
+        staging = self.folder / "staging"
+        for folder in staging.iterdir() if staging.is_dir() else ():
+            with contextlib.suppress(StorageError):
+                descriptor = _hold(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(descriptor)
+
+    def drop_temporary(self) -> None:
+        """Remove unfinished files of killed writers; the caller holds the lock of the home.
+
+        They may hold what an erasure takes out of the files they were to become.
+        """
+        for pattern in (".*.tmp", "snapshots/*/.*.tmp"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def _key(self, snapshot_id: str, name: str) -> bytes:
+        with contextlib.suppress(ValueError):
+            key = bytes.fromhex(self._bytes(snapshot_id, name).decode("ascii", "replace"))
+            if len(key) == KEY_SIZE:
+                return key
+        path = self.folder_of(snapshot_id) / name
+        raise SnapshotError(f"{path} is damaged; restore the vault from a backup")
+
     def _bytes(self, snapshot_id: str, name: str) -> bytes:
-        path = self._folder(snapshot_id) / name
+        path = self.folder_of(snapshot_id) / name
         data = read_bytes(path)
         if data is None:
             raise SnapshotError(f"{path} is missing; restore the vault from a backup")
         return data
 
-    def _folder(self, snapshot_id: str) -> Path:
-        return self.folder / "snapshots" / snapshot_id
+
+def _hold(folder: Path) -> int:
+    """Open and lock a folder for as long as the descriptor is open.
+
+    Raises:
+        StorageError: if another process holds it, or the operating system refuses.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise StorageError(f"cannot open {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StorageError(f"cannot lock {folder}: {error.strerror}") from error
+    return descriptor
+
+
+def seal(folder: Path) -> None:
+    """Make every file of a folder private, and flush all of it to the disk.
+
+    Raises:
+        StorageError: if the operating system refuses.
+    """
+    try:
+        for path in folder.iterdir():
+            flush_file(path)
+        flush_folder(folder)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror}. {_AGAIN}") from error
+
+
+def flush_file(path: Path, mode: int = PRIVATE_MODE) -> None:
+    """Give a file that others have written its permissions, and flush it to the disk.
+
+    Raises:
+        StorageError: if the operating system refuses.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}. {_AGAIN}") from error
+
+
+def replace_file(staged: Path, target: Path, mode: int = PRIVATE_MODE) -> None:
+    """Put a file that was written beside its target in its place, durably.
+
+    Raises:
+        StorageError: if the operating system refuses; the old file stays.
+    """
+    flush_file(staged, mode)
+    try:
+        os.replace(staged, target)  # noqa: PTH105 - crash tests fail this call
+        flush_folder(target.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {target}: {error.strerror}. {_AGAIN}") from error
 
 
 @dataclass(frozen=True)
@@ -319,6 +487,7 @@ class Digests:
 
 
 _INDEX_SCHEMA = """
+PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS snapshots (
   snapshot_id TEXT PRIMARY KEY, dataset TEXT NOT NULL, partition TEXT, entry BLOB NOT NULL,
   content TEXT NOT NULL, files TEXT NOT NULL, log_index INTEGER

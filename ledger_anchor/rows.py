@@ -1,8 +1,9 @@
 """row-commit v1: salted cell digests, keyed row order, leaves and the root of a table.
 
-What belongs here: the commitment itself, written once against a small engine, and the engine of
-the standard library that serves as fallback and oracle. What does not: the fast engine (``fast``),
-where keys and results are kept (``vault``, ``snapshots``).
+What belongs here: the commitment itself, written once against a small engine, from a table's
+batches to private files in a folder. What does not: the arithmetic (``plain``, ``numpy_engine``,
+``fast``), tables larger than memory (``spill``), where keys and results are kept (``vault``,
+``snapshots``).
 
 A cell's digest is SHA-256(CBOR [salt, value, column name]); a row's leaf is
 SHA-256(0x00 || digests in schema order); rows stand in ascending order of
@@ -14,177 +15,195 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import itertools
+import os
 import struct
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from ledger_anchor import cbor
-from ledger_anchor.columns import Batch, Field, TableSource, cbor_values
-from ledger_anchor.errors import DuplicateKeyError, TableError
-from ledger_anchor.tree import HASH_SIZE, Tree, leaf_hash
+from ledger_anchor.columns import Batch, Field, TableSource
+from ledger_anchor.errors import TableError
+from ledger_anchor.parallel import in_order
+from ledger_anchor.spill import OrderPass, RowPass, SpillPlan
+from ledger_anchor.tree import HASH_SIZE, NodeSource
 
 ORDER_PURPOSE = "tracient row order 1"
 SALT_SIZE = 16
 PREFIX_SIZE = 4
 MAX_COLUMNS = 65_536  # a column's number is a u16 in its salt
+MEMORY_BYTES = 512 << 20
 _WORD = 2**64
-_Result = TypeVar("_Result")
+
+Columns = Sequence[tuple[Field, Any]]
+"""Columns of one batch: each field with its plain Arrow array (``columns.plain_array``)."""
+
+
+class PreparedKeys(Protocol):
+    """Keys in the form an engine makes HMACs under them quickly; it grows at its end."""
+
+    def extend(self, keys: Sequence[bytes], /) -> None:
+        """Add keys of 32 bytes. Batches that were numbered before may be hashed meanwhile."""
+
+    def __len__(self) -> int: ...
+
+
+class Numbering(Protocol):
+    """Numbers the distinct values of a column across batches: 0, 1, 2, ... as they appear."""
+
+    def number(self, item: Field, values: Any) -> tuple[array[int], list[int]]:
+        """Number the values of a plain array.
+
+        Args:
+            item: the column, of text or whole numbers.
+            values: its plain array.
+
+        Returns:
+            The number of each value plus one, 0 for null; and the rows that brought a new value,
+            in the order of their numbers.
+        """
+
+    def __len__(self) -> int: ...
 
 
 class Engine(Protocol):
-    """The arithmetic of the commitment over batches; two engines give the same bytes."""
+    """The arithmetic of the commitment over batches; all engines give the same bytes.
+
+    Methods are called from ``workers`` threads at once. Integers travel as ``array("Q")``, joined
+    records of one width as bytes.
+    """
 
     workers: int
+    batch_rows: int
 
-    def prepare_keys(self, keys: Sequence[bytes]) -> Any:
-        """Whatever makes an HMAC under each of these keys quick."""
+    # -- hashing --------------------------------------------------------------------------------
 
-    def keyed_rows(self, key: bytes, columns: Sequence[tuple[Field, Any]], rows: int) -> bytes:
+    def prepare_keys(self, keys: Sequence[bytes]) -> PreparedKeys:
+        """Whatever makes an HMAC-SHA-256 under each of these keys of 32 bytes quick."""
+
+    def numbering(self) -> Numbering:
+        """A fresh numbering of distinct values; it is called from one thread at a time."""
+
+    def keyed_rows(self, key: bytes, columns: Columns, rows: int) -> bytes:
         """HMAC-SHA-256(key, CBOR array of the row's values) of each row, joined."""
 
-    def cell_digests(
+    def hash_batch(
         self,
         salts: SaltPlan,
-        columns: Sequence[tuple[Field, Any]],
+        columns: Columns,
         ranks: array[int],
         key_index: array[int],
-    ) -> bytes:
-        """Cell digests, row after row, joined."""
+        content_key: bytes,
+    ) -> Hashes:
+        """Leaves, cell-digest prefixes and content sums of a batch.
 
-    def leaf_hashes(self, digests: bytes, columns: int) -> bytes:
-        """Leaf hash of each row from its cell digests, joined."""
+        Args:
+            salts: snapshot id and prepared keys.
+            columns: all columns in schema order.
+            ranks: committed row number of each row.
+            key_index: number of each row's key among ``salts.prepared``.
+            content_key: key of the content digest, 32 bytes.
 
-    def order(self, digests: bytes) -> tuple[array[int], bytes, int]:
-        """Rank of each row, the first eight bytes of the sorted digests, number of duplicates."""
+        Returns:
+            Leaf hashes (32 bytes a row); the first four bytes of each cell digest (row after
+            row); the sum of the rows' content digests as four little-endian 64-bit words, each
+            modulo 2**64. A row's content digest is SHA-256(content key, filled with zeros to 64
+            bytes || CBOR array of the row's values).
+        """
 
-    def scatter(self, target: bytearray, ranks: array[int], data: bytes, width: int) -> None:
-        """Copy record i of ``data`` to record ranks[i] of ``target``."""
+    def hash_pairs(self, nodes: bytes | bytearray) -> bytes:
+        """The tree's next level: see ``tree.hash_pairs``."""
 
-    def prefixes(self, digests: bytes) -> bytes:
-        """First four bytes of each digest, joined."""
+    # -- moving records -------------------------------------------------------------------------
 
-    def digest_sum(self, digests: bytes) -> tuple[int, int, int, int]:
-        """Sum of the digests as four little-endian 64-bit words, each modulo 2**64."""
+    def count(self, start: int, rows: int) -> array[int]:
+        """The numbers from ``start`` on, so many of them."""
 
-    def tree(self, leaves: bytes | bytearray) -> Tree:
-        """The tree over joined leaf hashes."""
+    def heads(self, digests: bytes) -> array[int]:
+        """First eight bytes of each digest of 32 bytes, read as a big-endian number."""
+
+    def order(self, heads: array[int]) -> array[int]:
+        """Positions of the numbers in ascending order; equal ones stay in order of position."""
+
+    def repeats(self, numbers: array[int]) -> list[int]:
+        """Positions of ascending numbers that equal the number before them."""
+
+    def take(self, data: bytes, places: array[int], width: int) -> bytes:
+        """Records ``places[0]``, ``places[1]``, ... of ``data``, joined."""
+
+    def scatter(
+        self, target: bytearray, places: array[int], data: bytes, width: int, base: int = 0
+    ) -> None:
+        """Copy record i of ``data`` to record ``places[i] - base`` of ``target``."""
+
+    def split(
+        self, places: array[int], shift: int, parts: int, data: Sequence[bytes], base: int = 0
+    ) -> list[bytes]:
+        """Group records by ``(places[i] - base) >> shift``, which is below ``parts``.
+
+        Record i consists of record i of each element of ``data``, joined; an element's width is
+        its length divided by the number of places. Order within a group is kept.
+        """
+
+    def unpack(self, records: bytes, widths: Sequence[int]) -> list[bytes]:
+        """Joined records back into one sequence for each of the widths they consist of."""
+
+
+class Hashes(NamedTuple):
+    """What an engine makes of a batch: see ``Engine.hash_batch``."""
+
+    leaves: bytes
+    prefixes: bytes
+    sums: tuple[int, int, int, int]
+
+
+class FirstLook(Protocol):
+    """Something that wants to see a column once before rows are hashed."""
+
+    item: Field
+
+    def note(self, batch: Batch) -> None:
+        """Look at a batch that has the column; called from several threads."""
+
+    def settle(self) -> None:
+        """All batches were seen."""
 
 
 @dataclass(frozen=True)
 class SaltPlan:
     """What salts are made of: the snapshot's 16 bytes and the keys in prepared form.
 
-    ``index_of`` gives the number of the key of each row of a batch.
+    ``index_of`` gives the number of the key of each row of a batch; it is called from several
+    threads. ``first_look`` sees the batches of the first pass (see ``subjects.SubjectKeys``).
     """
 
     snapshot: bytes
-    prepared: Any = field(repr=False)
+    prepared: PreparedKeys = field(repr=False)
     index_of: Callable[[Batch], array[int]] = field(repr=False)
+    first_look: FirstLook | None = field(default=None, repr=False)
+
+
+class Piece(NamedTuple):
+    """A hashed batch: its first row in file order, row numbers, leaves, prefixes, content sums."""
+
+    position: int
+    ranks: array[int]
+    leaves: bytes
+    prefixes: bytes
+    sums: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class RowOrder:
-    """Committed row number of each row in file order, and the sorted order keys (8 bytes each)."""
+class CommittedRows:
+    """What ``commit_rows`` found: number of rows, root, and content digest (hex) of the rows."""
 
-    ranks: array[int] = field(repr=False)
-    sorted_keys: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class HashedRows:
-    """Leaf hashes and cell-digest prefixes by committed row number, and the content digest."""
-
-    leaves: bytearray = field(repr=False)
-    prefixes: bytearray = field(repr=False)
+    rows: int
+    root: bytes
     content: str
-
-
-class PlainEngine:
-    """The engine of the standard library: slow, obvious, always there, and the oracle."""
-
-    workers = 1
-
-    def prepare_keys(self, keys: Sequence[bytes]) -> list[hmac.HMAC]:
-        """One started HMAC per key; each use copies it."""
-        return [hmac.new(key, digestmod=hashlib.sha256) for key in keys]
-
-    def keyed_rows(self, key: bytes, columns: Sequence[tuple[Field, Any]], rows: int) -> bytes:
-        """HMAC of each row's CBOR array."""
-        started = hmac.new(key, digestmod=hashlib.sha256)
-        encoded = [cbor_values(values, item) for item, values in columns]
-        head = cbor.head(4, len(encoded))
-        digests = bytearray()
-        for row in range(rows):
-            running = started.copy()
-            running.update(head + b"".join(values[row] for values in encoded))
-            digests += running.digest()
-        return bytes(digests)
-
-    def cell_digests(
-        self,
-        salts: SaltPlan,
-        columns: Sequence[tuple[Field, Any]],
-        ranks: array[int],
-        key_index: array[int],
-    ) -> bytes:
-        """Cell digests, row after row."""
-        digests = bytearray(len(ranks) * len(columns) * HASH_SIZE)
-        stride = len(columns) * HASH_SIZE
-        for number, (item, values) in enumerate(columns):
-            tail = cbor.encode_text(item.name)
-            for row, value in enumerate(cbor_values(values, item)):
-                running = salts.prepared[key_index[row]].copy()
-                running.update(salt_message(salts.snapshot, ranks[row], number))
-                salt = running.digest()[:SALT_SIZE]
-                at = row * stride + number * HASH_SIZE
-                message = b"\x83\x50" + salt + value + tail
-                digests[at : at + HASH_SIZE] = hashlib.sha256(message).digest()
-        return bytes(digests)
-
-    def leaf_hashes(self, digests: bytes, columns: int) -> bytes:
-        """Leaf hash of each row."""
-        stride = columns * HASH_SIZE
-        return b"".join(
-            leaf_hash(digests[at : at + stride]) for at in range(0, len(digests), stride)
-        )
-
-    def order(self, digests: bytes) -> tuple[array[int], bytes, int]:
-        """Sort rows by digest."""
-        rows = len(digests) // HASH_SIZE
-        keys = [digests[at : at + HASH_SIZE] for at in range(0, len(digests), HASH_SIZE)]
-        positions = sorted(range(rows), key=keys.__getitem__)
-        ranks = array("Q", bytes(8 * rows))
-        for rank, position in enumerate(positions):
-            ranks[position] = rank
-        pairs = itertools.pairwise(positions)
-        duplicates = sum(keys[left] == keys[right] for left, right in pairs)
-        return ranks, b"".join(keys[position][:8] for position in positions), duplicates
-
-    def scatter(self, target: bytearray, ranks: array[int], data: bytes, width: int) -> None:
-        """Copy records to their ranks."""
-        for row, rank in enumerate(ranks):
-            target[rank * width : (rank + 1) * width] = data[row * width : (row + 1) * width]
-
-    def prefixes(self, digests: bytes) -> bytes:
-        """First four bytes of each digest."""
-        starts = range(0, len(digests), HASH_SIZE)
-        return b"".join(digests[at : at + PREFIX_SIZE] for at in starts)
-
-    def digest_sum(self, digests: bytes) -> tuple[int, int, int, int]:
-        """Four word sums modulo 2**64."""
-        words = struct.unpack(f"<{len(digests) // 8}Q", digests)
-        first, second, third, fourth = (sum(words[number::4]) % _WORD for number in range(4))
-        return first, second, third, fourth
-
-    def tree(self, leaves: bytes | bytearray) -> Tree:
-        """The tree over joined leaf hashes."""
-        view = bytes(leaves)
-        return Tree(view[at : at + HASH_SIZE] for at in range(0, len(view), HASH_SIZE))
+    sums: tuple[int, ...]
 
 
 def salt_message(snapshot: bytes, row_number: int, column_number: int) -> bytes:
@@ -192,133 +211,228 @@ def salt_message(snapshot: bytes, row_number: int, column_number: int) -> bytes:
     return snapshot + struct.pack(">QH", row_number, column_number)
 
 
+def commit_rows(
+    source: TableSource,
+    engine: Engine,
+    salts: SaltPlan,
+    order_key: bytes,
+    unique_key: Sequence[str],
+    content_key: bytes,
+    folder: Path,
+    first_row: int = 0,
+    memory_bytes: int = MEMORY_BYTES,
+    before: NodeSource | None = None,
+) -> CommittedRows:
+    """Order and hash a table's rows into private files of a folder, in two passes over the table.
+
+    Writes ``order.bin`` (first eight bytes of the sorted order digests), ``ranks.bin`` (u64 LE row
+    number by position in the files), ``leaves.bin`` (32 bytes by row number), ``cells.bin`` (four
+    bytes of each cell digest by row number) and ``nodes.bin`` (see ``row_tree``). None of them is
+    flushed to the disk; after a failure they may be there in part.
+
+    Args:
+        source: the table.
+        engine: arithmetic.
+        salts: keys and snapshot id.
+        order_key: 32 bytes.
+        unique_key: names of the columns that tell rows apart.
+        content_key: 32 bytes; keys the content digest.
+        folder: where the files go; larger tables also have their partition files there meanwhile.
+        first_row: number of the first row, if these rows follow others.
+        memory_bytes: about how much memory records may take before they go through files.
+        before: the tree of the ``first_row`` rows these follow; root and ``nodes.bin`` continue it
+            then. Without it both are those of these rows alone.
+
+    Returns:
+        Rows, root and content digest. The content digest is an HMAC over the sum of the rows'
+        HMACs, so it depends on neither row order nor the split into parts.
+
+    Raises:
+        DuplicateKeyError: if two rows share their unique key.
+        TableError: if a column is not in the table, there are too many, or a part is damaged.
+        StorageError: if a file cannot be written.
+    """
+    _check_columns(source)
+    plan = SpillPlan(folder, memory_bytes, first_row)
+    order_rows(source, engine, order_key, unique_key, plan, salts.first_look)
+    sums, width = [0, 0, 0, 0], len(source.fields) * PREFIX_SIZE
+    with (
+        RowPass(engine, plan, source.rows, width, before) as sink,
+        (folder / "ranks.bin").open("rb", buffering=0) as stream,
+    ):
+        ranks = RanksFile(stream.fileno())
+        hashed = _hashed(source, engine, salts, ranks.of_batch, content_key)
+
+        def work(batch: Batch) -> tuple[int, int, int, int]:
+            piece = hashed(batch)
+            sink.add(piece.ranks, piece.leaves, piece.prefixes)
+            return piece.sums
+
+        batches = source.batches(source.fields, engine.batch_rows)
+        for found in in_order(engine.workers, batches, work):
+            sums = add_sums(sums, found)
+        root = sink.finish()
+    content = content_digest(source.fields, source.rows, content_key, sums)
+    return CommittedRows(source.rows, root, content, tuple(sums))
+
+
 def order_rows(
-    source: TableSource, engine: Engine, order_key: bytes, unique_key: Sequence[str]
-) -> RowOrder:
-    """Committed order of a table's rows.
+    source: TableSource,
+    engine: Engine,
+    order_key: bytes,
+    unique_key: Sequence[str],
+    plan: SpillPlan,
+    first_look: FirstLook | None = None,
+) -> None:
+    """Committed order of a table's rows into ``order.bin`` and ``ranks.bin`` of the plan's folder.
 
     Args:
         source: the table.
         engine: arithmetic.
         order_key: 32 bytes.
         unique_key: names of the columns that tell rows apart.
-
-    Returns:
-        Ranks and sorted order keys.
+        plan: folder, first row number and memory.
+        first_look: who wants to see the batches of this pass.
 
     Raises:
         DuplicateKeyError: if two rows share their unique key.
         TableError: if a column is not in the table.
+        StorageError: if a file cannot be written.
     """
-    digests = key_digests(source, engine, order_key, unique_key)
-    ranks, sorted_keys, duplicates = engine.order(digests)
-    if duplicates:
-        raise DuplicateKeyError(
-            f"{source.dataset}: {duplicates} of {source.rows} rows repeat another row's unique key "
-            f"({', '.join(unique_key)}). Remove the duplicates, or name the columns that tell the "
-            "rows apart"
-        )
-    return RowOrder(ranks, sorted_keys)
+    fields = source.require(unique_key, "the unique key")
+    read = list(fields)
+    if first_look is not None and first_look.item not in fields:
+        read.append(first_look.item)
+
+    def work(batch: Batch) -> None:
+        if first_look is not None:
+            first_look.note(batch)
+        order.add(batch.position, _key_digests(engine, order_key, fields, batch))
+
+    def digests_of(positions: Sequence[int]) -> dict[int, bytes]:
+        return _digests_at(source, engine, order_key, fields, positions)
+
+    with (
+        OrderPass(engine, plan, source.rows, source.dataset, unique_key) as order,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        for _ in in_order(engine.workers, source.batches(read, engine.batch_rows), work):
+            pass
+        # The vault draws keys while rows are sorted.
+        settled = beside.submit(first_look.settle) if first_look is not None else None
+        order.finish(digests_of)
+        if settled is not None:
+            settled.result()
 
 
 def key_digests(
     source: TableSource, engine: Engine, order_key: bytes, unique_key: Sequence[str]
-) -> bytes:
-    """HMAC of every row's unique key, in file order, joined."""
+) -> Iterator[tuple[int, bytes]]:
+    """First row and HMACs of the rows' unique keys, batch by batch in file order."""
     fields = source.require(unique_key, "the unique key")
 
-    def work(batch: Batch) -> bytes:
-        columns = [(item, batch.columns[item.name]) for item in fields]
-        return engine.keyed_rows(order_key, columns, batch.rows)
+    def work(batch: Batch) -> tuple[int, bytes]:
+        return batch.position, _key_digests(engine, order_key, fields, batch)
 
-    return b"".join(_in_order(engine, source.batches(fields), work))
+    return in_order(engine.workers, source.batches(fields, engine.batch_rows), work)
 
 
-def hash_rows(
+def _key_digests(engine: Engine, key: bytes, fields: Sequence[Field], batch: Batch) -> bytes:
+    columns = [(item, batch.columns[item.name]) for item in fields]
+    return engine.keyed_rows(key, columns, batch.rows)
+
+
+def _digests_at(
+    source: TableSource,
+    engine: Engine,
+    key: bytes,
+    fields: Sequence[Field],
+    positions: Sequence[int],
+) -> dict[int, bytes]:
+    """Whole digests of a few rows, from another reading of the key columns."""
+    wanted = sorted(positions)
+    found = {}
+    at = 0
+    for batch in source.batches(fields):
+        if at == len(wanted):
+            break
+        if wanted[at] >= batch.position + batch.rows:
+            continue
+        digests = _key_digests(engine, key, fields, batch)
+        while at < len(wanted) and wanted[at] < batch.position + batch.rows:
+            start = (wanted[at] - batch.position) * HASH_SIZE
+            found[wanted[at]] = digests[start : start + HASH_SIZE]
+            at += 1
+    return found
+
+
+def hash_pieces(
     source: TableSource,
     engine: Engine,
     salts: SaltPlan,
-    ranks: array[int],
+    ranks_of_batch: Callable[[Batch], array[int]],
     content_key: bytes,
-    slots: int | None = None,
-) -> HashedRows:
-    """Hash every cell and row of a table.
+) -> Iterator[Piece]:
+    """Hash every cell and row of a table, batch by batch in file order.
 
     Args:
         source: the table.
         engine: arithmetic.
         salts: keys and snapshot id.
-        ranks: committed row number of each row in file order.
+        ranks_of_batch: committed row number of each row of a batch; called from several threads.
         content_key: 32 bytes; keys the content digest.
-        slots: number of records to make room for, if ranks go beyond the number of rows.
-
-    Returns:
-        Leaves and prefixes by committed row number; the content digest is an HMAC over the sum of
-        the rows' HMACs, so it depends on neither row order nor the split into parts.
 
     Raises:
         TableError: if the table cannot be read or has too many columns.
     """
-    columns = len(source.fields)
-    if columns > MAX_COLUMNS:
-        raise TableError(f"{source.dataset}: {columns} columns; at most {MAX_COLUMNS} fit")
-    room = source.rows if slots is None else slots
-    leaves = bytearray(room * HASH_SIZE)
-    prefixes = bytearray(room * columns * PREFIX_SIZE)
-    sums = [0, 0, 0, 0]
-
-    def work(batch: Batch) -> _Piece:
-        return _hash_batch(source.fields, engine, salts, batch, ranks, content_key)
-
-    for piece in _in_order(engine, source.batches(source.fields), work):
-        engine.scatter(leaves, piece.ranks, piece.leaves, HASH_SIZE)
-        engine.scatter(prefixes, piece.ranks, piece.prefixes, columns * PREFIX_SIZE)
-        sums = [(old + new) % _WORD for old, new in zip(sums, piece.sums, strict=True)]
-    return HashedRows(leaves, prefixes, _content_digest(source, content_key, sums))
+    _check_columns(source)
+    hashed = _hashed(source, engine, salts, ranks_of_batch, content_key)
+    return in_order(engine.workers, source.batches(source.fields, engine.batch_rows), hashed)
 
 
-@dataclass(frozen=True)
-class _Piece:
-    ranks: array[int]
-    leaves: bytes
-    prefixes: bytes
-    sums: tuple[int, int, int, int]
-
-
-def _hash_batch(
-    fields: Sequence[Field],
+def _hashed(
+    source: TableSource,
     engine: Engine,
     salts: SaltPlan,
-    batch: Batch,
-    ranks: array[int],
+    ranks_of_batch: Callable[[Batch], array[int]],
     content_key: bytes,
-) -> _Piece:
-    columns = [(item, batch.columns[item.name]) for item in fields]
-    here = ranks[batch.position : batch.position + batch.rows]
-    digests = engine.cell_digests(salts, columns, here, salts.index_of(batch))
-    sums = engine.digest_sum(engine.keyed_rows(content_key, columns, batch.rows))
-    leaves = engine.leaf_hashes(digests, len(columns))
-    return _Piece(here, leaves, engine.prefixes(digests), sums)
+) -> Callable[[Batch], Piece]:
+    """The function that hashes a batch."""
+
+    def work(batch: Batch) -> Piece:
+        columns = [(item, batch.columns[item.name]) for item in source.fields]
+        ranks, index = ranks_of_batch(batch), salts.index_of(batch)
+        made = engine.hash_batch(salts, columns, ranks, index, content_key)
+        return Piece(batch.position, ranks, *made)
+
+    return work
 
 
-def _content_digest(source: TableSource, key: bytes, sums: Sequence[int]) -> str:
-    schema = [cbor.encode([item.name, item.logical_type]) for item in source.fields]
-    message = cbor.encode_array([cbor.encode(source.rows), *schema]) + struct.pack("<4Q", *sums)
+class RanksFile:
+    """Committed row numbers of batches from an open ``ranks.bin``."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def of_batch(self, batch: Batch) -> array[int]:
+        """Row number of each row of a batch."""
+        return array("Q", os.pread(self._descriptor, 8 * batch.rows, 8 * batch.position))
+
+
+def add_sums(sums: Sequence[int], more: Sequence[int]) -> list[int]:
+    """Content sums of more rows."""
+    return [(old + new) % _WORD for old, new in zip(sums, more, strict=True)]
+
+
+def content_digest(fields: Sequence[Field], rows: int, key: bytes, sums: Sequence[int]) -> str:
+    """Keyed digest of a table's values and schema, from the sum over its rows."""
+    schema = [cbor.encode([item.name, item.logical_type]) for item in fields]
+    message = cbor.encode_array([cbor.encode(rows), *schema]) + struct.pack("<4Q", *sums)
     return hmac.new(key, message, hashlib.sha256).hexdigest()
 
 
-def _in_order(
-    engine: Engine, batches: Iterator[Batch], work: Callable[[Batch], _Result]
-) -> Iterator[_Result]:
-    """Work on a few batches at once and hand the results back in order; memory stays bounded."""
-    if engine.workers == 1:
-        yield from map(work, batches)
-        return
-    with ThreadPoolExecutor(engine.workers) as pool:
-        pending: deque[Future[_Result]] = deque()
-        for batch in batches:
-            pending.append(pool.submit(work, batch))
-            if len(pending) > engine.workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+def _check_columns(source: TableSource) -> None:
+    if len(source.fields) > MAX_COLUMNS:
+        raise TableError(
+            f"{source.dataset}: {len(source.fields)} columns; at most {MAX_COLUMNS} fit"
+        )

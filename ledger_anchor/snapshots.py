@@ -1,62 +1,38 @@
-"""SnapshotStore: committing tables and files of a home to its log, and finding them again.
+"""SnapshotStore: the snapshots of one home, from committing them to erasing somebody from them.
 
-What belongs here: what becomes a snapshot and when (idempotence, order of steps, pins). What does
-not: arithmetic (``rows``, ``fast``), files of the log (``log``), checking (``audit``), disclosure
-(``disclosure``). The order of steps is: hash without a lock; then, under the lock, pending index
-row, private record, log entry, settled index row. A crash between any two is healed by the next
-commit and never makes a second entry.
+What belongs here: what a caller meets: a home's log, finding, committing, keeping, checking and
+erasing, each in a few calls. What does not: how a table is committed (``commit``), files
+(``file_sets``), checking (``audit``), disclosure (``disclosure``), erasure (``erasure``).
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import hmac
-import json
 import os
 import secrets
 import shutil
-import time
-import uuid
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from ledger_anchor.columns import Batch, Field, TableSource
+from ledger_anchor.commit import FILES, commit_table
 from ledger_anchor.engine import choose_engine
-from ledger_anchor.errors import (
-    DataMissingError,
-    LogMissingError,
-    SnapshotError,
-    StorageError,
-    TableError,
-)
+from ledger_anchor.errors import DataMissingError, LogMissingError, StorageError, TableError
+from ledger_anchor.file_sets import commit_files, file_digest
 from ledger_anchor.files import PUBLIC_MODE, locked, make_folder, write_atomic
+from ledger_anchor.journal import finish_erasure
+from ledger_anchor.layout import extents_in_place
 from ledger_anchor.log import LogReader, LogWriter
-from ledger_anchor.manifest import FILE_SET, FORMAT, ROW_COMMIT, canonical_json, encode_manifest
-from ledger_anchor.records import Digests, Part, Record, Records, RowRecord, Snapshot
-from ledger_anchor.rows import (
-    ORDER_PURPOSE,
-    Engine,
-    HashedRows,
-    RowOrder,
-    SaltPlan,
-    hash_rows,
-    order_rows,
-)
-from ledger_anchor.tree import Tree, leaf_hash
-from ledger_anchor.vault import KEY_SIZE, Vault, derive
+from ledger_anchor.manifest import canonical_json
+from ledger_anchor.records import Part, Records, Snapshot
+from ledger_anchor.rows import Engine
+from ledger_anchor.vault import Vault, derive
 
 if TYPE_CHECKING:
     from ledger_anchor.audit import AuditReport, VerifyReport
-
-_CONTENT = "tracient content digest 1"
-_FILES = "tracient files digest 1"
-_BUFFER = 1 << 20
-_ATTEMPTS = 3
-_SUBJECT_BATCHES = 16  # one column; a subject that returns within a batch is looked up once
+    from ledger_anchor.erasure import ErasureReport
 
 
 @dataclass(frozen=True)
@@ -66,7 +42,9 @@ class TableSpec:
     ``unique_key`` names the columns that tell rows apart; ``subject_column`` the column that holds
     the data subject of each row (each subject has a key of its own, so that erasing it erases the
     subject everywhere). ``retain`` says whether missing data is a failure ("always") or may be
-    replaced by newer data unless the snapshot is pinned ("used").
+    replaced by newer data unless the snapshot is pinned ("used"). ``append_only`` says that files
+    are only ever added: if those of the newest snapshot are all there, unchanged, the new snapshot
+    extends it, and only new files are hashed; otherwise the whole table is.
     """
 
     dataset: str
@@ -81,6 +59,7 @@ class TableSpec:
     ledger_heads: Sequence[Mapping[str, object]] = ()
     code_version: str = ""
     retain: Literal["always", "used"] = "used"
+    append_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,16 +75,6 @@ class FileSetSpec:
     extra: Mapping[str, str] = field(default_factory=dict)
     partition: str | None = None
     code_version: str = ""
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What it takes to hash a table's snapshot again."""
-
-    snapshot_id: str
-    key: bytes = field(repr=False)
-    domain: str
-    subject_column: str | None
 
 
 class SnapshotStore:
@@ -124,8 +93,9 @@ class SnapshotStore:
         self.anchors = self.home / "anchors"
         self.vault = Vault(self.home / "vault" / "anchor")
         self.records = Records(self.vault.folder)
+        self.lock_timeout = lock_timeout_seconds
         self._use_numba = use_numba
-        self._lock_timeout = lock_timeout_seconds
+        self._reader: tuple[str, LogReader] | None = None
 
     # -- the log ------------------------------------------------------------------------------
 
@@ -142,7 +112,7 @@ class SnapshotStore:
             StorageError: if the home cannot be written, or has a log but no key.
             KeyFormatError: if the origin cannot be a key's name.
         """
-        with locked(self.vault.lock_path, self._lock_timeout):
+        with locked(self.vault.lock_path, self.lock_timeout):
             signer = self.vault.signer()
             if signer is None:
                 self._refuse_second_key()
@@ -150,7 +120,7 @@ class SnapshotStore:
             self.vault.index_key()
             vkey = signer.verifier().format() + "\n"
             write_atomic(self.anchors / "log.vkey", vkey.encode(), PUBLIC_MODE)
-            self._writer().append_locked([])
+            self.writer().append_locked([])
         return self.reader()
 
     def _refuse_second_key(self) -> None:
@@ -171,19 +141,44 @@ class SnapshotStore:
         path = self.anchors / "log.vkey"
         if not path.is_file():
             raise LogMissingError(f"nothing is anchored yet in {self.home}")
-        return LogReader(self.anchors / "log", path.read_text())
+        vkey = path.read_text()
+        if self._reader is None or self._reader[0] != vkey:
+            self._reader = vkey, LogReader(self.anchors / "log", vkey)
+        return self._reader[1]
 
-    def _writer(self) -> LogWriter:
+    def writer(self) -> LogWriter:
+        """The log as its owner sees it.
+
+        Raises:
+            LogMissingError: if the vault holds no signing key.
+        """
         signer = self.vault.signer()
         if signer is None:
             raise LogMissingError(f"{self.vault.folder} holds no signing key")
-        return LogWriter(
-            self.anchors / "log",
-            signer,
-            self.vault.state_path,
-            self.vault.lock_path,
-            self._lock_timeout,
-        )
+        log, state, lock = self.anchors / "log", self.vault.state_path, self.vault.lock_path
+        return LogWriter(log, signer, state, lock, self.lock_timeout)
+
+    def prepare(self) -> None:
+        """Make the log if there is none, and finish an erasure that was cut short.
+
+        Raises:
+            LockError: if another process holds the home for too long.
+            StorageError: if the home cannot be written.
+        """
+        if self.vault.signer() is None or not (self.anchors / "log" / "checkpoint").exists():
+            self.initialise()
+        finish_erasure(self)
+
+    def heal(self) -> None:
+        """Settle or forget snapshots whose commit was cut short; the caller holds the lock."""
+        self.writer().recover_locked()
+        for snapshot_id, entry in self.records.pending():
+            index = _find_entry(self.reader(), entry)
+            if index is None:
+                self.records.forget_pending(snapshot_id)
+            else:
+                self.records.settle(snapshot_id, index)
+        self.records.sweep()
 
     # -- finding --------------------------------------------------------------------------------
 
@@ -210,28 +205,12 @@ class SnapshotStore:
         Raises:
             TableError: if a part is unreadable, schemas differ, a type is not supported, or the
                 unique key is not unique.
+            ErasedRowsError: if it holds rows of data subjects that were erased.
             DataMissingError: if a part is missing.
             LockError: if another process holds the log for too long.
             StorageError: if a write fails; what was there before stays as it was.
         """
-        self._ensure_log()
-        for _ in range(_ATTEMPTS):
-            parts = self._parts(spec.files)
-            known = self._unchanged_files(spec, parts)
-            if known is not None:
-                return known
-            stamps = _stamps(spec.files)
-            source = TableSource(spec.dataset, spec.files)
-            opening = Opening(
-                _new_id(), secrets.token_bytes(KEY_SIZE), spec.domain, spec.subject_column
-            )
-            order, hashed = self._hash_table(source, opening, spec.unique_key)
-            if stamps == _stamps(spec.files):
-                return self._settle_table(spec, source, parts, opening, order, hashed)
-        raise TableError(
-            f"{spec.dataset}: its files kept changing while they were hashed. Commit a table after "
-            "its writer has finished"
-        )
+        return commit_table(self, spec)
 
     def commit_files(self, spec: FileSetSpec) -> Snapshot:
         """Commit files as they are; unchanged files return the snapshot that is there.
@@ -249,27 +228,25 @@ class SnapshotStore:
             DataMissingError: if a file or the data of an upstream snapshot is missing.
             LockError, StorageError: as for ``commit_table``.
         """
-        self._ensure_log()
-        described = describe_files(spec.dataset, spec.files, spec.root)
-        parts = self._parts(spec.files)
-        extra = dict(spec.extra)
-        content = self._keyed(_FILES, [spec.dataset, spec.partition, spec.kind, described, extra])
-        known = self.records.current(spec.dataset, spec.partition)
-        if known is not None and known[1] == content:
-            return known[0]
-        fields: dict[str, object] = {
-            "commitment": FILE_SET,
-            "files": described,
-            "kind": spec.kind,
-            "root": file_tree(described).root().hex(),
-            "rows": len(described),
-            "extra": extra,
-        }
-        for upstream in spec.upstream:
-            self.pin(upstream, f"{spec.kind} {spec.dataset}")
-        record = Record(_new_id(), (), None, "always", parts, root_folder=self._relative(spec.root))
-        with locked(self.vault.lock_path, self._lock_timeout):
-            return self._append(spec, fields, record, None, None, Digests(content, content))
+        return commit_files(self, spec)
+
+    def append_entries(self, entries: Sequence[bytes]) -> list[int]:
+        """Add entries of any kind to the home's log, beside its snapshots.
+
+        Args:
+            entries: bytes of each, at most 65,535.
+
+        Returns:
+            Their indexes in the log.
+
+        Raises:
+            LockError: if another process holds the log for too long.
+            StorageError: if a write fails; the log then opens at the old or the new size.
+        """
+        self.prepare()
+        with locked(self.vault.lock_path, self.lock_timeout):
+            self.heal()
+            return self.writer().append_locked(entries)
 
     def pin(self, snapshot_id: str, reason: str) -> None:
         """Keep the data of a snapshot because something was built from it.
@@ -286,14 +263,16 @@ class SnapshotStore:
             DataMissingError: if its data is no longer there.
             StorageError: if the copy cannot be written.
         """
-        self.records.find(snapshot_id)
-        with locked(self.vault.lock_path, self._lock_timeout):
+        snapshot, _ = self.records.find(snapshot_id)
+        finish_erasure(self)
+        with locked(self.vault.lock_path, self.lock_timeout):
             record = self.records.read(snapshot_id)
             retained: tuple[Part, ...] = ()
             if record.retain == "used" and not record.retained:
+                extents = extents_in_place(self.records, snapshot)
+                parts = [part for extent in extents for part in extent.parts]
                 retained = tuple(
-                    self._copy_part(snapshot_id, number, part)
-                    for number, part in enumerate(record.parts)
+                    self._copy_part(snapshot_id, number, part) for number, part in enumerate(parts)
                 )
             if retained or reason not in record.pins:
                 self.records.add_pin(record, reason, retained)
@@ -328,54 +307,36 @@ class SnapshotStore:
 
         return audit_home(self, progress)
 
+    # -- erasing --------------------------------------------------------------------------------
+
+    def erase(self, domain: str, subject: str, reason: str) -> ErasureReport:
+        """Erase a data subject: see ``erasure.erase_subject``."""
+        from ledger_anchor.erasure import erase_subject  # noqa: PLC0415 - it imports this module
+
+        return erase_subject(self, domain, subject, reason)
+
+    def erased(self, domain: str, subjects: Sequence[str]) -> set[str]:
+        """Those of some data subjects that were erased, so that a feed can leave them out.
+
+        Args:
+            domain: the domain the subjects belong to.
+            subjects: their ids as they stand in the tables.
+        """
+        return self.vault.erased(domain, list(dict.fromkeys(subjects)))
+
+    # -- for the modules that do the work -------------------------------------------------------
+
     def engine(self, cells: int) -> Engine:
         """The engine for a table of so many cells."""
         return choose_engine(cells, self._use_numba)
 
-    def salt_plan(
-        self, source: TableSource, opening: Opening, engine: Engine, *, create: bool
-    ) -> SaltPlan:
-        """Salts of a snapshot: a key for each subject of the table, the snapshot's for the rest.
+    def derived(self, purpose: str) -> bytes:
+        """The key of the private index for one purpose."""
+        return derive(self.vault.index_key(), purpose)
 
-        Raises:
-            SubjectKeyError: if the vault has none of the keys and may not draw them.
-            TableError: if the subject column is not in the table or not text or a number.
-        """
-        snapshot = uuid.UUID(opening.snapshot_id).bytes
-        if opening.subject_column is None:
-            prepared = engine.prepare_keys([opening.key])
-            return SaltPlan(snapshot, prepared, lambda batch: array("Q", bytes(8 * batch.rows)))
-        subject = source.require([opening.subject_column], "the subject column")[0]
-        lookup = SubjectLookup(source, subject)
-        if create:
-            keys = self.vault.subject_keys(opening.domain, lookup.subjects)
-        else:
-            # A subject without a key was not committed, or was erased: its rows must differ, and
-            # they do under any other key.
-            known = self.vault.known_subject_keys(opening.domain, lookup.subjects)
-            keys = [key or opening.key for key in known]
-        prepared = engine.prepare_keys([*keys, opening.key])
-        return SaltPlan(snapshot, prepared, lookup.index_of)
-
-    def opening(self, snapshot: Snapshot, record: Record) -> Opening:
-        """What it takes to hash a snapshot again."""
-        key = self.records.key(snapshot.snapshot_id)
-        return Opening(snapshot.snapshot_id, key, snapshot.domain, record.subject_column)
-
-    def hash_with(
-        self,
-        source: TableSource,
-        opening: Opening,
-        ranks: array[int],
-        *,
-        create: bool,
-        slots: int | None = None,
-    ) -> HashedRows:
-        """Hash a table under a snapshot's keys with given row numbers."""
-        engine = self.engine(source.rows * len(source.fields))
-        salts = self.salt_plan(source, opening, engine, create=create)
-        content_key = derive(self.vault.index_key(), _CONTENT)
-        return hash_rows(source, engine, salts, ranks, content_key, slots)
+    def keyed(self, purpose: str, value: object) -> str:
+        """Keyed digest of a value that has a canonical form, hex."""
+        return hmac.new(self.derived(purpose), canonical_json(value), hashlib.sha256).hexdigest()
 
     def part_digest(self, path: Path) -> str:
         """Keyed digest of a file's bytes, hex.
@@ -383,141 +344,38 @@ class SnapshotStore:
         Raises:
             DataMissingError: if the file is missing.
         """
-        return _file_digest(path, derive(self.vault.index_key(), _FILES))
+        return file_digest(path, self.derived(FILES))
 
-    # -- steps ----------------------------------------------------------------------------------
+    def parts_of(self, files: Sequence[Path]) -> tuple[Part, ...]:
+        """Files of a snapshot as its record names them.
 
-    def _ensure_log(self) -> None:
-        if self.vault.signer() is None or not (self.anchors / "log" / "checkpoint").exists():
-            self.initialise()
+        Raises:
+            TableError: if there is none, or one lies outside the home.
+            DataMissingError: if one is missing.
+        """
+        if not files:
+            raise TableError("no file was given")
+        return tuple(
+            Part(self.relative(file), file.stat().st_size, digest)
+            for file in files
+            for digest in [self.part_digest(file)]
+        )
 
-    def _keyed(self, purpose: str, value: object) -> str:
-        key = derive(self.vault.index_key(), purpose)
-        return hmac.new(key, canonical_json(value), hashlib.sha256).hexdigest()
+    def relative(self, path: Path) -> str:
+        """A path below the home, relative to it.
 
-    def _relative(self, path: Path) -> str:
+        Raises:
+            TableError: if it lies outside.
+        """
         resolved = path.resolve()
         if not resolved.is_relative_to(self.home):
             raise TableError(f"{path} lies outside the home {self.home}; only its files are kept")
         return resolved.relative_to(self.home).as_posix()
 
-    def _parts(self, files: Sequence[Path]) -> tuple[Part, ...]:
-        if not files:
-            raise TableError("no file was given")
-        return tuple(
-            Part(self._relative(file), file.stat().st_size, digest)
-            for file in files
-            for digest in [self.part_digest(file)]
-        )
-
-    def _files_digest(self, spec: TableSpec, parts: Sequence[Part]) -> str:
-        listed = [[part.path, part.digest] for part in parts]
-        return self._keyed(_FILES, [_identity(spec), listed])
-
-    def _unchanged_files(self, spec: TableSpec, parts: Sequence[Part]) -> Snapshot | None:
-        known = self.records.current(spec.dataset, spec.partition)
-        if known is not None and known[2] == self._files_digest(spec, parts):
-            return known[0]
-        return None
-
-    def _hash_table(
-        self, source: TableSource, opening: Opening, unique_key: Sequence[str]
-    ) -> tuple[RowOrder, HashedRows]:
-        engine = self.engine(source.rows * len(source.fields))
-        order = order_rows(source, engine, derive(opening.key, ORDER_PURPOSE), unique_key)
-        return order, self.hash_with(source, opening, order.ranks, create=True)
-
-    def _settle_table(
-        self,
-        spec: TableSpec,
-        source: TableSource,
-        parts: tuple[Part, ...],
-        opening: Opening,
-        order: RowOrder,
-        hashed: HashedRows,
-    ) -> Snapshot:
-        """Under the lock: the snapshot that is there, if the values are the same, or a new one."""
-        content = self._keyed(_CONTENT, [_identity(spec), hashed.content])
-        digests = Digests(content, self._files_digest(spec, parts))
-        parts = tuple(
-            replace(part, rows=rows) for part, rows in zip(parts, source.part_rows, strict=True)
-        )
-        engine = self.engine(source.rows * len(source.fields))
-        root = engine.tree(hashed.leaves).root()
-        with locked(self.vault.lock_path, self._lock_timeout):
-            known = self.records.current(spec.dataset, spec.partition)
-            if known is not None and known[1] == content:
-                self._move(known[0], source, parts, digests.files)
-                return known[0]
-            record = Record(
-                opening.snapshot_id,
-                tuple(spec.unique_key),
-                spec.subject_column,
-                spec.retain,
-                parts,
-            )
-            rows = RowRecord(
-                bytes(hashed.leaves), bytes(hashed.prefixes), order.sorted_keys, order.ranks
-            )
-            fields = _table_fields(spec, source, root)
-            return self._append(spec, fields, record, opening.key, rows, digests)
-
-    def _move(
-        self, snapshot: Snapshot, source: TableSource, parts: tuple[Part, ...], files: str
-    ) -> None:
-        """The same values stand in other files or another order: remember where."""
-        record = self.records.read(snapshot.snapshot_id)
-        engine = self.engine(source.rows * len(source.fields))
-        order_key = derive(self.records.key(snapshot.snapshot_id), ORDER_PURPOSE)
-        order = order_rows(source, engine, order_key, record.unique_key)
-        self.records.write_ranks(snapshot.snapshot_id, order.ranks)
-        self.records.write(replace(record, parts=parts), None, None)
-        self.records.set_files_digest(snapshot.snapshot_id, files)
-
-    def _append(
-        self,
-        spec: TableSpec | FileSetSpec,
-        fields: Mapping[str, object],
-        record: Record,
-        key: bytes | None,
-        rows: RowRecord | None,
-        digests: Digests,
-    ) -> Snapshot:
-        writer = self._writer()
-        writer.recover_locked()
-        self._heal(writer)
-        known = self.records.current(spec.dataset, spec.partition)
-        if known is not None and known[1] == digests.content:
-            return known[0]
-        manifest = {
-            **_COMMON,
-            **fields,
-            "code_version": spec.code_version,
-            "created_at": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "dataset": spec.dataset,
-            "domain": spec.domain,
-            "partition": spec.partition,
-            "previous": None if known is None else known[0].snapshot_id,
-            "snapshot_id": record.snapshot_id,
-            "upstream": list(spec.upstream),
-        }
-        entry = encode_manifest(manifest)
-        self.records.add_pending(manifest, entry, digests)
-        self.records.write(record, key, rows)
-        index = writer.append_locked([entry])[0]
-        self.records.settle(record.snapshot_id, index)
-        return Snapshot.from_manifest(entry, index, is_new=True)
-
-    def _heal(self, writer: LogWriter) -> None:
-        """Settle or forget snapshots whose commit was cut short."""
-        for snapshot_id, entry in self.records.pending():
-            index = _find_entry(
-                LogReader(writer.directory, writer.signer.verifier().format()), entry
-            )
-            if index is None:
-                self.records.forget_pending(snapshot_id)
-            else:
-                self.records.settle(snapshot_id, index)
+    def is_as_kept(self, part: Part) -> bool:
+        """Whether a file is there and has the bytes that were recorded."""
+        path = self.home / part.path
+        return path.is_file() and self.part_digest(path) == part.digest
 
     def _copy_part(self, snapshot_id: str, number: int, part: Part) -> Part:
         source = self.home / part.path
@@ -539,117 +397,6 @@ class SnapshotStore:
         return replace(part, path=target.relative_to(self.home).as_posix())
 
 
-_COMMON: dict[str, object] = {
-    "format": FORMAT,
-    "contract": None,
-    "extra": {},
-    "files": [],
-    "ledger_heads": [],
-    "schema": [],
-    "subject_column": None,
-    "unique_key": [],
-}
-
-
-class SubjectLookup:
-    """The distinct data subjects of a table, and the number of each row's subject."""
-
-    def __init__(self, source: TableSource, subject: Field) -> None:
-        """Read the subject column of a table.
-
-        Raises:
-            TableError: if the column is neither text nor a number.
-        """
-        if subject.kind not in {"text", "int"}:
-            raise TableError(f"{source.dataset}: subject column {subject.name} is {subject.kind}")
-        numbers: dict[object, int] = {}
-        self._rows = array("q")
-        for batch in source.batches([subject], _SUBJECT_BATCHES):
-            self._rows.extend(_number(batch.columns[subject.name], numbers))
-        self.subjects: list[str] = [_subject_text(value) for value in numbers]
-
-    def index_of(self, batch: Batch) -> array[int]:
-        """Number of each row's subject; rows without one get the number of subjects."""
-        rows = self._rows[batch.position : batch.position + batch.rows]
-        return array("Q", [len(self.subjects) if n < 0 else n for n in rows])
-
-
-def _number(values: Any, numbers: dict[object, int]) -> array[int]:
-    """Number of each value, -1 for null; values that are new get the next number."""
-    import pyarrow as pa  # noqa: PLC0415 - only reading Parquet needs it
-
-    encoded = values.dictionary_encode()
-    known = [numbers.setdefault(value, len(numbers)) for value in encoded.dictionary.to_pylist()]
-    found = pa.array(known, pa.int64()).take(encoded.indices).fill_null(-1)
-    return array("q", found.buffers()[1].to_pybytes()[: 8 * len(found)])
-
-
-def _subject_text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _identity(spec: TableSpec) -> list[object]:
-    return [spec.dataset, spec.partition, list(spec.unique_key), spec.subject_column]
-
-
-def _table_fields(spec: TableSpec, source: TableSource, root: bytes) -> dict[str, object]:
-    contract = None
-    if spec.contract_id is not None:
-        contract = {"id": spec.contract_id, "version": spec.contract_version}
-    return {
-        "commitment": ROW_COMMIT,
-        "contract": contract,
-        "kind": "table",
-        "ledger_heads": [dict(head) for head in spec.ledger_heads],
-        "root": root.hex(),
-        "rows": source.rows,
-        "schema": [{"name": item.name, "type": item.logical_type} for item in source.fields],
-        "subject_column": spec.subject_column,
-        "unique_key": list(spec.unique_key),
-    }
-
-
-def describe_files(dataset: str, files: Sequence[Path], root: Path) -> list[dict[str, object]]:
-    """Path below the root, size and SHA-256 of each file, sorted by path.
-
-    Raises:
-        TableError: if no file is given or one lies outside the root.
-        DataMissingError: if a file is missing.
-    """
-    if not files:
-        raise TableError(f"{dataset}: no file was given")
-    described: list[dict[str, object]] = []
-    for file in files:
-        if not file.resolve().is_relative_to(root.resolve()):
-            raise TableError(f"{dataset}: {file} lies outside {root}")
-        path = file.resolve().relative_to(root.resolve()).as_posix()
-        digest = _file_digest(file, None)
-        described.append({"path": path, "sha256": digest, "size": file.stat().st_size})
-    return sorted(described, key=lambda item: str(item["path"]))
-
-
-def file_tree(described: Sequence[Mapping[str, object]]) -> Tree:
-    """Tree over described files: each leaf is the canonical JSON of path, sha256 and size."""
-    return Tree(leaf_hash(canonical_json(item)) for item in described)
-
-
-def _file_digest(path: Path, key: bytes | None) -> str:
-    running = hashlib.sha256() if key is None else hmac.new(key, digestmod=hashlib.sha256)
-    try:
-        with path.open("rb", buffering=0) as stream:
-            while chunk := stream.read(_BUFFER):
-                running.update(chunk)
-    except FileNotFoundError as error:
-        raise DataMissingError(f"{path} is missing") from error
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
-    return running.hexdigest()
-
-
-def _stamps(files: Sequence[Path]) -> list[tuple[int, int, int]]:
-    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in (f.stat() for f in files)]
-
-
 def _find_entry(reader: LogReader, entry: bytes) -> int | None:
     try:
         entries = list(reader.entries())
@@ -663,24 +410,3 @@ def _gone(snapshot_id: str, part: Part) -> str:
         f"the data of snapshot {snapshot_id} is no longer at {part.path}: it was replaced before "
         "the snapshot was pinned. Pin a snapshot before its dataset is written again"
     )
-
-
-def _new_id() -> str:
-    """UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness."""
-    stamp = (time.time_ns() // 1_000_000).to_bytes(6, "big")
-    raw = bytearray(stamp + secrets.token_bytes(10))
-    raw[6] = 0x70 | raw[6] & 0x0F
-    raw[8] = 0x80 | raw[8] & 0x3F
-    return str(uuid.UUID(bytes=bytes(raw)))
-
-
-def read_manifest_list(manifest: Mapping[str, object], name: str) -> list[dict[str, object]]:
-    """A list of objects from a manifest, checked.
-
-    Raises:
-        SnapshotError: if it is something else.
-    """
-    value = json.loads(canonical_json(manifest.get(name)))
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise SnapshotError(f"the manifest's {name} is not a list of objects")
-    return value

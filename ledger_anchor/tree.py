@@ -1,14 +1,14 @@
 """The Merkle tree of RFC 6962 / RFC 9162: roots, inclusion proofs and consistency proofs.
 
-What belongs here: hashing of leaves and nodes, proofs and their verification, and one tree in
-memory. What does not: where hashes are stored (``tiles``) and what an entry means (``manifest``,
-``rows``). Verification uses nothing but SHA-256 and raises on failure.
+What belongs here: hashing of leaves and nodes, proofs and their verification, one tree in memory
+and one that keeps only its right edge. What does not: where hashes are stored (``tiles``) and
+what an entry means (``manifest``, ``rows``). Verification uses SHA-256 alone and raises on failure.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from ledger_anchor.errors import ProofShapeError, RootMismatchError
@@ -53,6 +53,24 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+def hash_pairs(nodes: bytes | bytearray) -> bytes:
+    """Hash neighbours: the joined nodes of one level give the joined nodes of the level above.
+
+    Args:
+        nodes: hashes of 32 bytes, joined; a last one without a neighbour is left out.
+
+    Returns:
+        Half as many hashes, joined.
+    """
+    sha256, width = hashlib.sha256, 2 * HASH_SIZE
+    return b"".join(
+        [
+            sha256(b"\x01" + nodes[at : at + width]).digest()
+            for at in range(0, len(nodes) - width + 1, width)
+        ]
+    )
+
+
 class Tree:
     """A tree in memory, built from leaf hashes; every complete subtree is kept (64 bytes a leaf).
 
@@ -67,7 +85,27 @@ class Tree:
     @classmethod
     def from_entries(cls, entries: Iterable[bytes]) -> Tree:
         """Build a tree over the leaf hashes of entries."""
-        return cls(leaf_hash(entry) for entry in entries)
+        return cls.from_leaves(b"".join(map(leaf_hash, entries)))
+
+    @classmethod
+    def from_leaves(
+        cls, leaves: bytes, hash_level: Callable[[bytes | bytearray], bytes] = hash_pairs
+    ) -> Tree:
+        """Build a tree over joined leaf hashes, a level at a time.
+
+        Args:
+            leaves: leaf hashes of 32 bytes, joined.
+            hash_level: gives the nodes of the level above, as ``hash_pairs`` does; an engine that
+                hashes many at once may be put here.
+
+        Raises:
+            ProofShapeError: if ``leaves`` is not a whole number of hashes.
+        """
+        check_joined(leaves)
+        levels: list[bytes] = [leaves]
+        while len(levels[-1]) >= 2 * HASH_SIZE:
+            levels.append(hash_level(levels[-1]))
+        return cls.from_levels(levels)
 
     @classmethod
     def from_levels(cls, levels: Sequence[bytes | bytearray]) -> Tree:
@@ -119,6 +157,54 @@ class Tree:
         return range_root(self, 0, wanted)
 
 
+class StreamingRoot:
+    """The root of leaves that come one after another, in constant memory: one hash a level."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[bytes] = []
+
+    def append(self, digest: bytes) -> None:
+        """Add one leaf hash.
+
+        Raises:
+            ProofShapeError: if it is not 32 bytes long.
+        """
+        _check_hash(digest, "leaf hash")
+        self.extend(digest)
+
+    def extend(self, leaves: bytes) -> None:
+        """Add joined leaf hashes.
+
+        Raises:
+            ProofShapeError: if they are not a whole number of hashes.
+        """
+        check_joined(leaves)
+        self.size += len(leaves) // HASH_SIZE
+        level, nodes = 0, leaves
+        while nodes:
+            if level == len(self._peaks):
+                self._peaks.append(b"")
+            nodes = self._peaks[level] + nodes
+            is_odd = len(nodes) // HASH_SIZE % 2
+            self._peaks[level] = nodes[-HASH_SIZE:] if is_odd else b""
+            level, nodes = level + 1, hash_pairs(nodes)
+
+    def root(self) -> bytes:
+        """Root of the leaves so far, 32 bytes."""
+        return fold_peaks([peak for peak in reversed(self._peaks) if peak])
+
+
+def fold_peaks(peaks: Sequence[bytes]) -> bytes:
+    """Root over complete subtrees of falling size, the largest first (none: the empty root)."""
+    if not peaks:
+        return EMPTY_ROOT
+    root = peaks[-1]
+    for peak in peaks[-2::-1]:
+        root = node_hash(peak, root)
+    return root
+
+
 def range_root(nodes: NodeSource, start: int, end: int) -> bytes:
     """Root of the leaves [start, end), where ``start`` lies on the edge RFC 6962 would split at.
 
@@ -135,12 +221,7 @@ def range_root(nodes: NodeSource, start: int, end: int) -> bytes:
         level = (end - start).bit_length() - 1
         peaks.append(nodes.node(level, start >> level))
         start += 1 << level
-    if not peaks:
-        return EMPTY_ROOT
-    root = peaks.pop()
-    while peaks:
-        root = node_hash(peaks.pop(), root)
-    return root
+    return fold_peaks(peaks)
 
 
 def tree_root(entries: Sequence[bytes] | NodeSource) -> bytes:
@@ -176,16 +257,39 @@ def inclusion_proof(
     _check_size(size, nodes.size)
     if not 0 <= index < size:
         raise ProofShapeError(f"leaf {index} is not in a tree of {size} leaves")
+    return chunk_proof(nodes, index, index + 1, size)
+
+
+def chunk_proof(nodes: NodeSource, start: int, end: int, size: int) -> list[bytes]:
+    """Path from a subtree to the root: what ``inclusion_proof`` is for a single leaf.
+
+    ``verify_inclusion`` checks it with the chunk's own root as the leaf hash, its number among
+    chunks of that width as the index, and the number of chunks as the size.
+
+    Args:
+        nodes: the tree.
+        start: first leaf of the chunk; a multiple of its width, a power of two.
+        end: one past its last leaf; the last chunk may be cut short by ``size``.
+        size: size of the tree the path is for.
+
+    Returns:
+        Hashes of 32 bytes, the chunk's sibling first.
+
+    Raises:
+        ProofShapeError: if [start, end) is no subtree of a tree of that size.
+    """
     path = []
-    start, end = 0, size
-    while end - start > 1:
-        middle = start + _split(end - start)
-        if index < middle:
-            path.append(range_root(nodes, middle, end))
-            end = middle
+    left, right = 0, size
+    while (left, right) != (start, end):
+        if right - left < 2 or not left <= start < end <= right:
+            raise ProofShapeError(f"leaves {start} to {end} are no subtree of a tree of {size}")
+        middle = left + _split(right - left)
+        if start < middle:
+            path.append(range_root(nodes, middle, right))
+            right = middle
         else:
-            path.append(range_root(nodes, start, middle))
-            start = middle
+            path.append(range_root(nodes, left, middle))
+            left = middle
     return path[::-1]
 
 
@@ -336,6 +440,16 @@ def _check_size(size: int, available: int) -> None:
 def _check_hash(digest: bytes, what: str) -> None:
     if len(digest) != HASH_SIZE:
         raise ProofShapeError(f"{what}: expected {HASH_SIZE} bytes, found {len(digest)}")
+
+
+def check_joined(hashes: bytes | bytearray) -> None:
+    """Refuse bytes that are not whole hashes.
+
+    Raises:
+        ProofShapeError: telling their number.
+    """
+    if len(hashes) % HASH_SIZE:
+        raise ProofShapeError(f"expected hashes of {HASH_SIZE} bytes, found {len(hashes)} bytes")
 
 
 def _check_hashes(proof: Sequence[bytes], *ends: bytes) -> None:

@@ -39,6 +39,8 @@ def commit_dataset(
     files = Lake(home).parts(contract.name, partition)
     if not files:
         return None
+    # Raw tables only grow, by part files of each delivery: a snapshot extends the one before.
+    is_raw = contract.name.startswith("raw_")
     return SnapshotStore(home.root).commit_table(
         TableSpec(
             dataset=contract.name,
@@ -52,7 +54,8 @@ def commit_dataset(
             upstream=upstream,
             ledger_heads=ledger_heads,
             code_version=code,
-            retain="always" if contract.name.startswith("raw_") else "used",
+            retain="always" if is_raw else "used",
+            append_only=is_raw,
         )
     )
 

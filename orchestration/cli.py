@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import orjson
@@ -226,6 +226,30 @@ def status(home: Path, as_json: bool) -> None:
         print_status(Console(), state)
 
 
+@cli.group()
+def witness() -> None:
+    """Witnesses: others who sign that a log has only grown."""
+
+
+@witness.command("demo")
+@_home_option
+@_json_option
+def witness_demo(home: Path, as_json: bool) -> None:
+    """Run three witnesses here for a moment: what they cosign, and what they refuse."""
+    from ledger_anchor.errors import AnchorError  # noqa: PLC0415
+    from orchestration.witness_demo import print_demo, run_demo  # noqa: PLC0415
+
+    try:
+        report = run_demo(Home.resolve(home))
+    except AnchorError as error:
+        _fail(str(error), FAILED)
+    if as_json:
+        _print_json(asdict(report) | {"is_ok": report.is_ok})
+    else:
+        print_demo(Console(), report)
+    sys.exit(0 if report.is_ok else FAILED)
+
+
 @cli.command()
 @_home_option
 @click.option("--port", default=8501, show_default=True)
@@ -259,11 +283,16 @@ def _until_interrupted(command: list[str], environment: dict[str, str]) -> int:
 
 @cli.command()
 @_home_option
-def bench(home: Path) -> None:
-    """Measure the main job in a home of its own, into HOME/bench/results.json."""
-    from orchestration.bench import run_bench  # noqa: PLC0415
+@click.option("--part", "parts", multiple=True, help="main-job or anchor; both if not given.")
+def bench(home: Path, parts: tuple[str, ...]) -> None:
+    """Measure the main job and the log in homes of their own, into HOME/bench/results.json."""
+    from orchestration.bench import PARTS, run_bench  # noqa: PLC0415
 
-    sys.exit(0 if run_bench(Home.resolve(home).create(), Console()) else FAILED)
+    unknown = set(parts) - set(PARTS)
+    if unknown:
+        _fail(f"expected --part {' or '.join(PARTS)}; found {', '.join(unknown)}", WRONG_USE)
+    is_done = run_bench(Home.resolve(home).create(), Console(), parts or PARTS)
+    sys.exit(0 if is_done else FAILED)
 
 
 def main() -> None:
@@ -284,6 +313,6 @@ def main() -> None:
         _fail("Interrupted; run the same command again to go on.", 130)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     click.echo(f"Error: {message}", err=True)
     sys.exit(code)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from ledger_anchor.note import VerifierKey
+from ledger_anchor.keys import VerifierKey
 from ledger_anchor.proof import verify_proof
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]

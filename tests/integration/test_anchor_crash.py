@@ -1,17 +1,21 @@
 """Every write of an append fails once, and processes are killed: the log opens at old or new size.
 
 The shim makes one call of the operating system fail, the next run the call after it, until a run
-needs no more calls; so each step of the write order is met.
+needs no more calls; so each step of the write order is met. test_anchor_faults does the same from
+outside, where strace is there.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,28 +28,36 @@ import pytest
 
 from ledger_anchor import LogReader, LogWriter, SignerKey, SnapshotStore, TableSpec
 from ledger_anchor.errors import LogCorruptError, LogForkError, StorageError
+from ledger_anchor.log_reader import LogView
+from ledger_anchor.proof import LogProof
+from ledger_anchor.storage import STAGING
+from ledger_anchor.tree import leaf_hash, verify_inclusion
 
 SIGNER = SignerKey("example.org/log", bytes(32))
-CALLS = ("replace", "fsync", "open", "write", "ftruncate")
+CALLS = ("replace", "fsync", "open", "write")
+RARER = ("mkdir", "chmod", "fchmod", "close", "ftruncate", "pwrite", "rmdir", "unlink", "flock")
 
 
 @contextmanager
 def failing(name: str, number: int) -> Iterator[Callable[[], bool]]:
     """Make call ``number`` (from 1) of ``os.<name>`` fail as on a full disk."""
-    real, seen = getattr(os, name), 0
+    module: Any = fcntl if name == "flock" else os
+    real, seen, counting = getattr(module, name), 0, threading.Lock()
 
     def shim(*arguments: Any, **options: Any) -> Any:
         nonlocal seen
-        seen += 1
-        if seen == number:
+        with counting:
+            seen += 1
+            is_mine = seen == number
+        if is_mine:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(*arguments, **options)
 
-    setattr(os, name, shim)
+    setattr(module, name, shim)
     try:
         yield lambda: seen >= number
     finally:
-        setattr(os, name, real)
+        setattr(module, name, real)
 
 
 def writer(folder: Path) -> LogWriter:
@@ -56,30 +68,65 @@ def reader(folder: Path) -> LogReader:
     return LogReader(folder / "log", SIGNER.verifier().format())
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize(("old", "fresh"), [(0, 1), (3, 2), (255, 2), (256, 1), (500, 300)])
+def append_with_each_call_failing(folder: Path, call: str, old: int, fresh: int) -> int:
+    """Fail in each call of an append in turn; returns how many there were."""
+    entries = [f"entry {number}".encode() for number in range(old + fresh)]
+    template, place, number = folder / "template", folder / "run", 0
+    writer(template).append(entries[:old])
+    while True:
+        number += 1
+        shutil.copytree(template, place)
+        with failing(call, number) as failed:
+            with suppress(StorageError):
+                writer(place).append(entries[old:])
+            has_failed = failed()
+        checkpoint = reader(place).verify_files()
+        assert checkpoint.size in {old, old + fresh}
+        if (place / "state").read_bytes() != (place / "log" / "checkpoint").read_bytes():
+            checkpoint = writer(place).recover_locked()  # what the next commit does first
+        if checkpoint.size == old:
+            writer(place).append(entries[old:])
+        assert list(reader(place).entries()) == entries
+        assert reader(place).verify_files().size == old + fresh
+        assert list((place / "log" / STAGING).glob("*")) == []
+        shutil.rmtree(place)
+        if not has_failed:
+            return number - 1
+
+
+@pytest.mark.parametrize(
+    ("call", "old", "fresh"),
+    [*((call, *sizes) for call in CALLS for sizes in ((0, 1), (255, 2))), ("replace", 500, 300)],
+)
 def test_an_append_whose_system_calls_fail_leaves_the_old_or_the_new_log(
     tmp_path: Path, call: str, old: int, fresh: int
 ) -> None:
-    entries = [f"entry {number}".encode() for number in range(old + fresh)]
+    assert append_with_each_call_failing(tmp_path, call, old, fresh) > 3
+
+
+@pytest.mark.parametrize("call", [*CALLS, "mkdir"])
+def test_the_first_append_ever_may_fail_too(tmp_path: Path, call: str) -> None:
     number, has_failed = 0, True
     while has_failed:
         number += 1
-        folder = tmp_path / str(number)
-        writer(folder).append(entries[:old])
+        place = tmp_path / str(number)
         with failing(call, number) as failed:
             with suppress(StorageError):
-                writer(folder).append(entries[old:])
+                writer(place).append([b"first"])
             has_failed = failed()
-        checkpoint = reader(folder).verify_files()
-        assert checkpoint.size in {old, old + fresh}
-        if (folder / "state").read_text() != (folder / "log" / "checkpoint").read_text():
-            checkpoint = writer(folder).recover_locked()  # what the next commit does first
-        if checkpoint.size == old:
-            writer(folder).append(entries[old:])
-        assert list(reader(folder).entries()) == entries
-        assert reader(folder).verify_files().size == old + fresh
-    assert number > 1
+        if (place / "log" / "checkpoint").exists():
+            assert reader(place).verify_files().size == 1
+        size = writer(place).recover_locked().size
+        assert writer(place).append([b"next"]) == [size]
+        assert list(reader(place).entries()) == [b"first", b"next"][1 - size :]
+    assert number > 3
+
+
+@pytest.mark.parametrize("call", RARER)
+def test_an_append_whose_rarer_calls_fail_leaves_the_old_or_the_new_log(
+    tmp_path: Path, call: str
+) -> None:
+    assert append_with_each_call_failing(tmp_path, call, 255, 2) > 0
 
 
 def table(home: Path, rows: int) -> TableSpec:
@@ -90,7 +137,7 @@ def table(home: Path, rows: int) -> TableSpec:
     return TableSpec("t", "wages", [path], ["id"], "worker")
 
 
-@pytest.mark.parametrize("call", CALLS[:4])
+@pytest.mark.parametrize("call", CALLS)
 def test_a_commit_that_fails_anywhere_is_healed_by_the_next_and_never_doubled(
     tmp_path: Path, call: str
 ) -> None:
@@ -120,7 +167,7 @@ _APPEND_FOR_EVER = """
 import sys
 from pathlib import Path
 from ledger_anchor.log import LogWriter
-from ledger_anchor.note import SignerKey
+from ledger_anchor.keys import SignerKey
 folder = Path(sys.argv[1])
 log = LogWriter(folder / "log", SignerKey("example.org/log", bytes(32)), folder / "state",
                 folder / "lock", 5.0)
@@ -232,3 +279,37 @@ def test_partial_tiles_go_when_the_full_one_is_there_and_old_readers_still_read(
     assert (tiles / "0" / "000").exists()
     assert len(old_tree.entries(0)) == 200
     assert old_tree.entries(0)[-1] == b"199"
+
+
+def test_readers_are_never_disturbed_by_a_writer_that_drops_partial_tiles(tmp_path: Path) -> None:
+    log, entries = writer(tmp_path), [b"entry %d" % number for number in range(900)]
+    log.append(entries[:250])
+    done, seen, failures = threading.Event(), set(), []
+
+    def read() -> None:
+        follower = reader(tmp_path)
+        while not failures and not done.is_set():
+            view = follower.view()
+            seen.add(view.size)
+            try:
+                assert list(view.entries(view.size - 5)) == entries[view.size - 5 : view.size]
+                verify_proof_of(view, entries)
+            except Exception as error:  # noqa: BLE001 - told by the main thread
+                failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for thread in readers:
+        thread.start()
+    for start in range(250, 900, 26):
+        log.append(entries[start : start + 26])
+    done.set()
+    for thread in readers:
+        thread.join()
+    assert failures == []
+    assert len(seen) > 3
+
+
+def verify_proof_of(view: LogView, entries: list[bytes]) -> None:
+    proof = LogProof.parse(view.proof(view.size - 1))
+    leaf = leaf_hash(entries[view.size - 1])
+    verify_inclusion(leaf, view.size - 1, view.size, proof.path, view.checkpoint.root)

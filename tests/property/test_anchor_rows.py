@@ -22,7 +22,8 @@ from ledger_anchor import Field
 from ledger_anchor.columns import TableSource, logical_type, plain_array
 from ledger_anchor.errors import TableError, UnsupportedTypeError
 from ledger_anchor.fast import FastEngine
-from ledger_anchor.rows import PlainEngine, SaltPlan
+from ledger_anchor.plain import PlainEngine
+from ledger_anchor.rows import SaltPlan
 
 EDGE_INTEGERS = [0, 1, 23, 24, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**63 - 1]
 EDGE_FLOATS = [0.0, -0.0, 1.5, 2.0**-24, 2.0**-25, 2.0**-14, 65504.0, 65505.0, 2.0**-149, 5e-324]
@@ -70,32 +71,104 @@ def tables(draw: st.DrawFn) -> list[tuple[Field, Any]]:
     return columns
 
 
+def everything(engine: Any, columns: list[tuple[Field, Any]], ranks: array[int]) -> list[Any]:
+    """What the hashing methods make of a batch."""
+    rows = len(ranks)
+    index = array("Q", [number * 5 % 3 for number in range(rows)])
+    prepared = engine.prepare_keys([bytes([number]) * 32 for number in range(2)])
+    prepared.extend([b"\2" * 32])
+    salts = SaltPlan(b"0123456789abcdef", prepared, lambda _batch: index)
+    keyed = engine.keyed_rows(b"k" * 32, columns, rows)
+    hashes = engine.hash_batch(salts, columns, ranks, index, b"c" * 32)
+    return [len(prepared), keyed, hashes, engine.hash_pairs(keyed)]
+
+
+def column(values: list[Any], arrow_type: pa.DataType, name: str = "c") -> tuple[Field, Any]:
+    whole = pa.array(values, arrow_type, from_pandas=False)
+    item = Field(name, logical_type(whole.type, name))
+    return item, plain_array(whole, item)
+
+
+def assert_same(columns: list[tuple[Field, Any]], first: int = 10**9) -> None:
+    ranks = array("Q", range(first, first + len(columns[0][1])))
+    assert everything(FastEngine(), columns, ranks) == everything(PlainEngine(), columns, ranks)
+
+
 @settings(max_examples=60, deadline=None)
 @given(tables(), st.data())
 def test_both_engines_give_the_same_bytes(
     columns: list[tuple[Field, Any]], data: st.DataObject
 ) -> None:
     rows = len(columns[0][1])
-    keys = [bytes([number]) * 32 for number in range(3)]
     ranks = array("Q", data.draw(st.permutations(range(10**9, 10**9 + rows))))
-    index = array("Q", [number % 3 for number in range(rows)])
-    plain, fast = PlainEngine(), FastEngine()
+    assert everything(FastEngine(), columns, ranks) == everything(PlainEngine(), columns, ranks)
+
+
+def test_cells_of_every_length_around_the_edges_of_blocks_are_right() -> None:
+    lengths = [*range(50), *range(90, 110), 254, 255, 256, 257, 511, 65_535, 65_536]
+    values = ["x" * length for length in lengths]
+    for name in ("c", "n" * 20, "n" * 36, "n" * 37, "n" * 300):
+        assert_same([column(values, pa.string(), name)])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 31, 33, 100])
+def test_batches_of_any_size_fill_their_lanes(rows: int) -> None:
+    texts = [None if row % 5 == 4 else "é" * (row * 7 % 40) for row in range(rows)]
+    assert_same([column(texts, pa.string()), column([*range(rows)], pa.int64(), "d")], 2**40)
+
+
+def test_tables_of_many_columns_and_of_none_but_nulls_are_right() -> None:
+    for count in (1, 2, 3, 7, 24, 300):
+        assert_same([column([number, None], pa.int16(), f"c{number}") for number in range(count)])
+    assert_same([column([None, None], pa.null())])
+
+
+def test_numbers_around_every_width_of_their_encoding_are_right() -> None:
+    edges = [0, 23, 24, 2**8, 2**16, 2**32, 2**63 - 1, 2**64 - 1, 2**64, 2**72, 2**96, 10**38 - 1]
+    around = sorted({sign * edge + one for edge in edges for sign in (1, -1) for one in (-1, 0, 1)})
+    wide = [Decimal(f"{number}e-6") for number in around if abs(number) < 10**38]
+    assert_same([column(wide, pa.decimal128(38, 6))])
+    assert_same([column([number for number in around if -(2**63) <= number < 2**63], pa.int64())])
+    assert_same([column([number for number in around if 0 <= number < 2**64], pa.uint64())])
+    halves = [struct.unpack(">e", bits.to_bytes(2, "big"))[0] for bits in range(0, 65_536, 7)]
+    assert_same(
+        [column([*halves, *(value * 1.001 for value in halves), *EDGE_FLOATS], pa.float64())]
+    )
+
+
+@pytest.mark.parametrize("engine", [PlainEngine(), FastEngine()])
+def test_values_get_one_number_each_whatever_batch_they_come_in(engine: Any) -> None:
+    numbering = engine.numbering()
+    seen: dict[object, int] = {None: 0}
+    for size in (3, 700, 5000):
+        values = [None if row % 97 == 5 else f"{row * row % (size * 2)}" for row in range(size)]
+        found, fresh = numbering.number(*column(values, pa.string()))
+        assert [values[row] for row in fresh] == [
+            value for value in dict.fromkeys(values) if value not in seen
+        ]
+        for row in fresh:
+            seen[values[row]] = len(seen)
+        assert found.tolist() == [seen[value] for value in values]
+    assert len(numbering) == len(seen) - 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 5), st.integers(0, 3), st.randoms())
+def test_both_engines_move_records_alike(rows: int, width: int, shift: int, chance: Any) -> None:
+    places = array("Q", chance.sample(range(100, 100 + rows), rows))
+    wide, narrow = chance.randbytes(rows * (width + 8)), chance.randbytes(rows * width)
+    repeated = array("Q", [chance.randrange(2**64 - 4, 2**64) for _ in range(rows)])
     made = []
-    for engine in (plain, fast):
-        salts = SaltPlan(b"0123456789abcdef", engine.prepare_keys(keys), lambda _batch: index)
-        cells = engine.cell_digests(salts, columns, ranks, index)
-        keyed = engine.keyed_rows(b"k" * 32, columns, rows)
-        made.append(
-            (
-                cells,
-                keyed,
-                engine.leaf_hashes(cells, len(columns)),
-                engine.order(keyed),
-                engine.order(keyed + keyed[:32]),
-                engine.prefixes(cells),
-                engine.digest_sum(keyed),
-            )
-        )
+    for engine in (PlainEngine(), FastEngine()):
+        target = bytearray(rows * (width + 8))
+        engine.scatter(target, places, wide, width + 8, 100)
+        order = engine.order(repeated)
+        ascending = array("Q", engine.take(repeated.tobytes(), order, 8))
+        groups = engine.split(places, shift, (rows >> shift) + 1, [wide, narrow], 100)
+        back = [engine.unpack(group, (width + 8, width)) for group in groups] if width else []
+        digests = b"".join(hashlib.sha256(bytes([row])).digest() for row in range(rows))
+        made.append([target, order, ascending, engine.repeats(ascending), groups, back])
+        made[-1] += [engine.heads(digests), engine.count(7, rows)]
     assert made[0] == made[1]
 
 
@@ -108,7 +181,6 @@ def test_a_cell_digest_is_made_as_the_specification_says() -> None:
     salt = hmac.new(key, snapshot + struct.pack(">QH", 7, 0), hashlib.sha256).digest()[:16]
     message = cbor2.dumps([salt, 41250, "wage_paise"], canonical=True)
     assert made == hashlib.sha256(message).digest()
-    assert engine.leaf_hashes(made, 1) == hashlib.sha256(b"\0" + made).digest()
 
 
 def committed(array_: pa.Array) -> tuple[str, list[bytes]]:

@@ -24,8 +24,9 @@ from ledger_anchor.errors import (
     ProofShapeError,
     SignatureError,
 )
+from ledger_anchor.keys import SignerKey, VerifierKey
 from ledger_anchor.manifest import FORMAT, canonical_json, decode_manifest, encode_manifest
-from ledger_anchor.note import Note, SignerKey, VerifierKey
+from ledger_anchor.note import Note
 from ledger_anchor.proof import LogProof, verify_proof
 from ledger_anchor.tree import EMPTY_ROOT, Tree, inclusion_proof
 
@@ -274,3 +275,19 @@ def test_parsers_answer_any_bytes_with_one_of_our_errors(data: bytes) -> None:
             parse(data)
     with pytest.raises(AnchorError):
         VerifierKey.parse(data.decode("latin-1"))
+
+
+def test_numbers_too_long_for_python_are_refused_and_not_a_traceback() -> None:
+    huge_exponent = b"\xc4\x82\x1b" + (10**18).to_bytes(8, "big") + b"\x01"
+    long_integer = cbor.head(6, 2) + cbor.encode_bytes(b"\x01" * 2000)
+    for data in (huge_exponent, long_integer):
+        with pytest.raises(CborError):
+            cbor.decode(data)
+
+
+def test_a_manifest_nested_too_deep_is_refused() -> None:
+    nested: object = "x"
+    for _ in range(5000):
+        nested = [nested]
+    with pytest.raises(ManifestError, match="too deep"):
+        canonical_json(nested)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ledger_anchor import cbor
+from ledger_anchor import cbor, ed25519
 from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     CborError,
     KeyFormatError,
     ManifestError,
     NoteError,
+    PolicyError,
     ProofShapeError,
     RootMismatchError,
     SignatureError,
 )
+from ledger_anchor.keys import KeyKind, SignerKey, VerifierKey
 from ledger_anchor.manifest import canonical_json
-from ledger_anchor.note import Note, SignerKey, VerifierKey
+from ledger_anchor.note import Note
+from ledger_anchor.policy import Policy
 from ledger_anchor.tree import (
     EMPTY_ROOT,
     leaf_hash,
@@ -176,16 +181,110 @@ def test_lines_of_unknown_signers_are_carried_and_not_trusted(shared_data: Path)
         Note.open(text, [SignerKey("example.com/other", bytes(32)).verifier()])
 
 
-def test_ed25519_agrees_with_every_wycheproof_case(shared_data: Path) -> None:
+@pytest.mark.parametrize("verifier", ["library", "plain"])
+def test_ed25519_agrees_with_every_wycheproof_case(shared_data: Path, verifier: str) -> None:
     vectors = load(shared_data / "vectors" / "wycheproof" / "ed25519_test.json")
     seen = 0
     for group in vectors["testGroups"]:
         key = VerifierKey("wycheproof", bytes.fromhex(group["publicKey"]["pk"]))
         for case in group["tests"]:
-            is_valid = key.verify(bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"]))
+            message, signature = bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"])
+            if verifier == "plain":
+                is_valid = ed25519.verify(key.public_key, signature, message)
+            else:
+                is_valid = key.verify(message, signature)
             assert is_valid == (case["result"] == "valid"), case["tcId"]
             seen += 1
     assert seen == vectors["numberOfTests"] == 151
+
+
+def test_cosigners_keys_of_the_formats_library_parse_and_the_one_with_a_wrong_id_does_not(
+    shared_data: Path,
+) -> None:
+    vectors = load(shared_data / "vectors" / "formats" / "cosig_vkeys.json")
+    log, witness, wrong = vectors["vkeys_ok"]
+    assert VerifierKey.parse(log).kind is KeyKind.ED25519
+    key = VerifierKey.parse(witness)
+    assert (key.name, key.kind) == ("remora.n621.de", KeyKind.ED25519_COSIGNATURE)
+    assert key.format() == witness
+    # SOURCES.md: the Go code never compares the id of this ML-DSA-44 key; the specification does.
+    with pytest.raises(KeyFormatError, match=r"5893dc2c does not belong to the key \(31236897"):
+        VerifierKey.parse(wrong)
+    assert VerifierKey.parse(wrong.replace("5893dc2c", "31236897")).kind is (
+        KeyKind.ML_DSA_44_COSIGNATURE
+    )
+    blob = base64.b64decode(vectors["timestamp"]["sig_b64"])
+    assert len(blob) == 76
+    assert key.timestamp(blob[4:]) == vectors["timestamp"]["unix"] == 1727964367
+
+
+def formats_of_the_verifier_tests(shared_data: Path) -> tuple[dict[str, str], str]:
+    """Named constants, and the text, of the Go test of ECDSA and RFC 6962 keys."""
+    path = shared_data / "vectors" / "formats" / "note_verifier_test.extract.txt"
+    text = path.read_text()
+    return dict(re.findall(r'(\w+) = "([^"]+)"', text)), text
+
+
+def test_notes_of_rekor_and_pixel_open_with_their_ecdsa_keys(shared_data: Path) -> None:
+    constants, text = formats_of_the_verifier_tests(shared_data)
+    keys = {
+        "sigstore works": ("rekor.sigstore.dev+c0d23d6a+", "sigStoreKeyMaterial", "Rekor", 798034),
+        "pixel works": ("pixel6_transparency_log+91c16e30+", "pixelKeyMaterial", "DEFAULT", 10),
+    }
+    cases = dict(
+        re.findall(r'name: +"([^"]+)",(?:\s+pubK: +[^\n]+)?\s+note: +\[\]byte\("(.+)"\)', text)
+    )
+    assert set(cases) == {*keys, "invalid name", "invalid signature"}
+    for case, (start, material, origin, size) in keys.items():
+        key = VerifierKey.parse(start + constants[material])
+        assert key.kind is KeyKind.ECDSA
+        note = codecs.decode(cases[case].encode(), "unicode_escape").encode("latin-1").decode()
+        checkpoint = Checkpoint.parse(Note.open(note, [key]).text)
+        assert (checkpoint.origin, checkpoint.size) == (origin, size)
+        with pytest.raises(SignatureError, match="does not verify"):
+            Note.open(note.replace(str(size), str(size + 1)), [key])
+    rekor = VerifierKey.parse(keys["sigstore works"][0] + constants["sigStoreKeyMaterial"])
+    other_name = VerifierKey("bananas.sigstore.dev", rekor.public_key, KeyKind.ECDSA)
+    for case, key in (("invalid name", other_name), ("invalid signature", rekor)):
+        note = codecs.decode(cases[case].encode(), "unicode_escape").encode("latin-1").decode()
+        # A line by another name, or with another key's id, is an unknown key's: nobody has signed.
+        with pytest.raises(SignatureError, match="no signature by a trusted key"):
+            Note.open(note, [key])
+
+
+def test_log_keys_of_the_formats_library_parse_or_fail_for_their_reason(shared_data: Path) -> None:
+    constants, text = formats_of_the_verifier_tests(shared_data)
+    static_ct = re.search(r'"(ct\.googleapis\.com[^"]+)"', text)
+    assert static_ct is not None
+    key = VerifierKey.parse(static_ct[1])
+    assert (key.kind, key.format()) == (KeyKind.RFC6962_TREE_HEAD, static_ct[1])
+    wrong = dict(re.findall(r'name: +"([^"]+)",\n\s+pubK: +(.+),\n', text))
+    for case, words in {
+        "wrong number of parts": "expected name",
+        "invalid base64": "not base64",
+        "invalid algo": "type 03 is not one of",
+        "invalid keyhash": "eight lower-case hex digits",
+        "incorrect keyhash": r"00000000 does not belong to the key \(c0d23d6a",
+    }.items():
+        parts = re.findall(r'"([^"]*)"|(\w+)', wrong[case])  # Go: literals and constants, added up
+        vkey = "".join(literal or constants.get(name, "") for literal, name in parts)
+        with pytest.raises(KeyFormatError, match=words):
+            VerifierKey.parse(vkey)
+
+
+def test_policies_of_sigsum_are_refused_with_what_is_expected_instead(shared_data: Path) -> None:
+    paths = sorted((shared_data / "vectors" / "sigsum").iterdir())
+    assert len(paths) == 4
+    for path in paths:
+        first = next(
+            number
+            for number, line in enumerate(path.read_text().splitlines(), 1)
+            if line.startswith("log ")
+        )
+        with pytest.raises(PolicyError, match="bare hex key, as Sigsum's") as refused:
+            Policy.parse(path.read_bytes())
+        assert refused.value.line == first
+        assert "expected a verifier key" in str(refused.value)
 
 
 def test_cbor_of_appendix_a_is_read_and_written_or_refused(shared_data: Path) -> None:
