@@ -9,12 +9,15 @@ from ledger_anchor.columns import Field
 from ledger_anchor.errors import AnchorError, DataMismatchError, DataMissingError, Difference
 from ledger_anchor.keys import KeyKind, SignerKey, VerifierKey
 from ledger_anchor.log import LogReader, LogWriter
+from ledger_anchor.log_reader import LogView
 from ledger_anchor.note import Note
 from ledger_anchor.policy import Policy
 from ledger_anchor.proof import Proven, verify_proof
 from ledger_anchor.records import Snapshot
 from ledger_anchor.snapshots import FileSetSpec, SnapshotStore, TableSpec
+from ledger_anchor.storage import open_storage
 from ledger_anchor.tree import (
+    StreamingRoot,
     Tree,
     consistency_proof,
     inclusion_proof,
@@ -36,6 +39,7 @@ __all__ = [
     "FileSetSpec",
     "KeyKind",
     "LogReader",
+    "LogView",
     "LogWriter",
     "Note",
     "Policy",
@@ -43,12 +47,14 @@ __all__ = [
     "SignerKey",
     "Snapshot",
     "SnapshotStore",
+    "StreamingRoot",
     "TableSpec",
     "Tree",
     "VerifierKey",
     "consistency_proof",
     "inclusion_proof",
     "leaf_hash",
+    "open_storage",
     "tree_root",
     "verify_consistency",
     "verify_inclusion",

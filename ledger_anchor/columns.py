@@ -16,8 +16,9 @@ from ledger_anchor import cbor
 from ledger_anchor.errors import DataMissingError, TableError, UnsupportedTypeError
 
 BATCH_ROWS = 8_192  # a column's messages of one batch fit in a core's own cache
+_READ_AHEAD = 4  # batches; Arrow decodes longer runs of pages in less time
 # One row of a batch may hold a long document: fewer rows then, so that memory stays bounded.
-_BATCH_BYTES = 64 << 20
+_BATCH_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -241,14 +242,19 @@ class TableSource:
             try:
                 with self._open(file) as part:
                     names = [item.name for item in fields]
-                    for record in part.iter_batches(size, columns=names):
+                    for record in part.iter_batches(_READ_AHEAD * size, columns=names):
                         columns = {
                             item.name: plain_array(record.column(item.name), item)
                             for item in fields
                         }
-                        yield Batch(number, first, position, record.num_rows, columns)
-                        first += record.num_rows
-                        position += record.num_rows
+                        for start in range(0, record.num_rows, size):
+                            some = {
+                                name: values.slice(start, size) for name, values in columns.items()
+                            }
+                            count = min(size, record.num_rows - start)
+                            yield Batch(number, first, position, count, some)
+                            first += count
+                            position += count
             except (OSError, pa.ArrowException) as error:
                 raise TableError(
                     f"{self.dataset}: {file} cannot be read after row {first}: the file is damaged"

@@ -61,14 +61,13 @@ from ledger_anchor.records import (
     Part,
     Record,
     Snapshot,
-    replace_file,
-    seal,
 )
 from ledger_anchor.row_files import map_file
 from ledger_anchor.row_tree import RowTree
 from ledger_anchor.rows import CommittedRows, add_sums, commit_rows, content_digest, key_digests
 from ledger_anchor.salts import Opening, drawn_keys, refuse_erased, salt_plan
 from ledger_anchor.spill import PrivateFile
+from ledger_anchor.staging import replace_file, seal
 from ledger_anchor.vault import KEY_SIZE
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ verification (``proof``). A row bundle discloses the named columns and nothing o
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ from ledger_anchor.snapshots import SnapshotStore
 from ledger_anchor.tree import HASH_SIZE, inclusion_proof, leaf_hash, verify_inclusion
 
 _KEPT_NODES = 1 << 16
+_CELL_HEAD = cbor.head(4, 3) + cbor.head(2, SALT_SIZE)  # an array of three, the first a salt
 
 
 def prove_snapshot(store: SnapshotStore, snapshot_id: str) -> bytes:
@@ -126,6 +128,7 @@ class RowProver:
             raise SnapshotError(f"snapshot {snapshot_id} holds files, not rows; use prove-snapshot")
         self._record = store.records.read(snapshot_id)
         self._fields = fields_of(self.snapshot)
+        self._names = [cbor.encode_text(item.name) for item in self._fields]
         self._segments = read_segments(self.snapshot.manifest)
         self._files = row_files(store.records, self.snapshot)
         self._index = order_index(self._files)
@@ -243,33 +246,33 @@ class RowProver:
         problem: AnchorError | None = None
         has_some = False
         for extent in self._extents_of(number):
-            files = extent.files(self._store.home)
             try:
-                for position in self._positions(extent, files, number, digest):
-                    values = self._reader.row(files, position)
-                    if values is not None:
-                        has_some = True
-                        yield values
+                for file, position in self._places(extent, number, digest):
+                    values = self._reader.row(file, position)
+                    has_some = True
+                    yield values
             except (DataMissingError, TableError) as error:
                 problem = problem or error
         if problem is not None and not has_some:
             raise problem
 
-    def _positions(
-        self, extent: Extent, files: Sequence[Path], number: int, digest: bytes
-    ) -> Iterator[int]:
-        rows = sum(map(self._reader.rows_in, files))
-        if extent.ranks is not None and len(extent.ranks) == rows:
+    def _places(self, extent: Extent, number: int, digest: bytes) -> Iterator[tuple[Path, int]]:
+        """File and row in it: by the ranks, which name one part, else by the key in all of them."""
+        if extent.ranks is not None and len(extent.ranks) == extent.rows:
             position = extent.ranks.position_of(number)
             if position is not None:
-                yield position
-        source = TableSource(self.snapshot.dataset, files)
+                part, at = extent.place(position)
+                file = self._store.home / part.path
+                if self._reader.rows_in(file) == part.rows:
+                    yield file, at
+        source = TableSource(self.snapshot.dataset, extent.files(self._store.home))
         engine = self._store.engine(source.rows)
         unique_key = self._record.unique_key
         for first, digests in key_digests(source, engine, self._order_key, unique_key):
             at = digests.find(digest)
             if at >= 0 and at % HASH_SIZE == 0:
-                yield first + at // HASH_SIZE
+                file, row = source.place(first + at // HASH_SIZE)
+                yield file, row - 1
 
     def _extents_of(self, number: int) -> list[Extent]:
         """Files that should hold a row, in place and then kept."""
@@ -293,7 +296,9 @@ class RowProver:
         for column, (item, value) in enumerate(zip(self._fields, values, strict=True)):
             message = salt_message(identity, number, column)
             salt = hmac.digest(key, message, "sha256")[:SALT_SIZE]
-            cells.append(Cell.opened(item.name, salt, value))
+            # As ``proof.cell_digest``, with the name encoded once.
+            digest = hashlib.sha256(_CELL_HEAD + salt + value + self._names[column]).digest()
+            cells.append(Cell(item.name, digest, salt, value))
         return cells
 
     def _key_of(self, values: Sequence[bytes], segment: Segment) -> bytes:

@@ -1,17 +1,19 @@
 """Choice of the engine that hashes rows: the quickest that is installed and worth its start.
 
-What belongs here: the choice, and nothing else, so that small commands import neither numba nor
-numpy.
+What belongs here: the choice, for tables and for trees over plain entries, and nothing else, so
+that small commands import neither numba nor numpy.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Sequence
 
 from ledger_anchor.errors import TableError
 from ledger_anchor.plain import PlainEngine
 from ledger_anchor.rows import Engine
+from ledger_anchor.tree import Tree
 
 # Loading numba and its cached code takes about a second; the engine of numpy does this many cells
 # in that time.
@@ -43,6 +45,21 @@ def choose_engine(cells: int, use_numba: bool | None = None) -> Engine:
     if cells >= WORTHWHILE_CELLS_FOR_NUMPY and importlib.util.find_spec("numpy") is not None:
         return _numpy_engine()
     return PlainEngine()
+
+
+def build_tree(entries: Sequence[bytes], use_numba: bool | None = None) -> Tree:
+    """The tree over entries, as ``Tree.from_entries`` gives it, built by the quickest engine.
+
+    Args:
+        entries: bytes of each, in memory.
+        use_numba: as for ``choose_engine``.
+    """
+    engine = choose_engine(len(entries), use_numba)
+    if isinstance(engine, PlainEngine):
+        return Tree.from_entries(entries)
+    from ledger_anchor.numpy_hashers import hash_entries  # noqa: PLC0415 - loads numpy
+
+    return Tree.from_leaves(hash_entries(entries), engine.hash_pairs)
 
 
 @functools.cache

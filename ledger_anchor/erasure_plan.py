@@ -38,11 +38,11 @@ from ledger_anchor.records import (
     Part,
     Record,
     Snapshot,
-    flush_file,
 )
 from ledger_anchor.row_files import Ranks
 from ledger_anchor.rows import PREFIX_SIZE, add_sums, content_digest
 from ledger_anchor.spill import PrivateFile
+from ledger_anchor.staging import flush_file
 from ledger_anchor.table_line import Data, TableLine, without_sums
 from ledger_anchor.tombstones import Erasure, format_erasures
 from ledger_anchor.vault import KEY_SIZE

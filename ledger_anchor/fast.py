@@ -25,12 +25,13 @@ from ledger_anchor.numpy_records import NumpyRecords, numbers
 from ledger_anchor.rows import Columns, Hashes, SaltPlan
 from ledger_anchor.tree import HASH_SIZE
 
-_SLACK = 16  # kernels copy eight bytes at a time
+_SLACK = 64  # kernels read a block around a value
 _KEY_SIZE = 32
 _HMAC = np.array([0x36363636, 0x5C5C5C5C], np.uint32)
 _PLAIN = np.array([0], np.uint32)
 _START = np.array(IV, np.uint32)
 _NOTHING = np.zeros(0, np.uint32)
+_NO_SUMS = np.zeros(0, np.uint64)
 _FEW_PAIRS = 64
 _SIGNED, _UNSIGNED, _WIDE, _FLOAT, _BOOL = range(5)
 _LONGEST_NUMBER = {_SIGNED: 9, _UNSIGNED: 9, _WIDE: 19, _FLOAT: 9, _BOOL: 1}
@@ -126,8 +127,9 @@ class FastEngine(NumpyRecords):
     def keyed_rows(self, key: bytes, columns: Columns, rows: int) -> bytes:
         """HMAC of each row's CBOR array."""
         states = FastKeys([key]).states[0]
-        messages = _Messages(_Values(columns, rows))
-        return messages.hash(states[:8], states[8:]).tobytes()
+        out = np.empty(8 * rows, np.uint32)
+        _hash_rows(_Values(columns, rows), states[:8], states[8:], out, _NO_SUMS)
+        return out.tobytes()
 
     def hash_batch(
         self,
@@ -155,8 +157,8 @@ class FastEngine(NumpyRecords):
             leaves,
             prefixes,
         )
-        content = _Messages(values).hash(_content_state(content_key), _NOTHING)
-        words = content.view("<u8").reshape(-1, 4).sum(axis=0, dtype=np.uint64)
+        words = np.zeros(4, np.uint64)
+        _hash_rows(values, _content_state(content_key), _NOTHING, _NOTHING, words)
         first, second, third, fourth = (int(word) for word in words)
         return Hashes(leaves.tobytes(), prefixes.tobytes(), (first, second, third, fourth))
 
@@ -206,9 +208,9 @@ class _Values:
 
     def __init__(self, columns: Columns, rows: int) -> None:
         room = sum(_room(values) for _, values in columns)
-        self.cells = np.empty(room + _SLACK, np.uint8)
+        self.cells = np.empty(room + 2 * _SLACK, np.uint8)
         self.starts = np.empty((len(columns), rows + 1), np.int64)
-        self.size = 0
+        self.size = _SLACK
         for number, (item, values) in enumerate(columns):
             self.size = self._encode(item, values, self.starts[number])
 
@@ -264,35 +266,19 @@ def _room(values: Any) -> int:
     return rows * (8 + _LONGEST_NUMBER[_kind(values)])
 
 
-class _Messages:
-    """Each row's CBOR array, padded for SHA-256."""
-
-    def __init__(self, values: _Values) -> None:
-        columns, rows = len(values.starts), values.starts.shape[1] - 1
-        head = cbor.head(4, columns)
-        room = values.size + rows * (len(head) + 9 + hash_kernels.BLOCK)
-        self._joined = np.empty(room + _SLACK, np.uint8)
-        self._places, self._counts = np.empty(rows, np.int64), np.empty(rows, np.int64)
-        hash_kernels.join_rows(
-            _at(values.cells),
-            values.starts,
-            np.uint64(int.from_bytes(head.ljust(8, b"\0"), "little")),
-            len(head),
-            hash_kernels.BLOCK,
-            _at(self._joined),
-            self._places,
-            self._counts,
-        )
-
-    def hash(
-        self, start: npt.NDArray[np.uint32], finish: npt.NDArray[np.uint32]
-    ) -> npt.NDArray[np.uint32]:
-        """Eight words a row, after one block that led to ``start``."""
-        out = np.empty(8 * len(self._places), np.uint32)
-        hash_kernels.hash_messages(
-            _code(), _at(self._joined), self._places, self._counts, start, finish, out
-        )
-        return out
+def _hash_rows(
+    values: _Values,
+    start: npt.NDArray[np.uint32],
+    finish: npt.NDArray[np.uint32],
+    out: npt.NDArray[np.uint32],
+    sums: npt.NDArray[np.uint64],
+) -> None:
+    """Hash each row's CBOR array; see ``hash_kernels.hash_rows``."""
+    head = cbor.head(4, len(values.starts))
+    first = np.uint64(int.from_bytes(head.ljust(8, b"\0"), "little"))
+    hash_kernels.hash_rows(
+        _code(), _at(values.cells), values.starts, first, len(head), start, finish, out, sums
+    )
 
 
 @functools.lru_cache(maxsize=16)
@@ -301,6 +287,9 @@ def _shapes(names: tuple[str, ...]) -> hash_kernels.Shapes:
     padding = 9  # a bit, and the length
     room = [hash_kernels.BLOCK - hash_kernels.SALTED - padding - len(tail) for tail in tails]
     width = max(1, *(single + 1 for single in room))
+    masks = np.zeros((width, hash_kernels.BLOCK), np.uint8)
+    for size in range(width):
+        masks[size, hash_kernels.SALTED : hash_kernels.SALTED + size] = 0xFF
     templates = np.zeros((len(names), width, hash_kernels.BLOCK), np.uint8)
     for number, (tail, single) in enumerate(zip(tails, room, strict=True)):
         for size in range(single + 1):
@@ -309,7 +298,7 @@ def _shapes(names: tuple[str, ...]) -> hash_kernels.Shapes:
             block = bytes(hash_kernels.SALTED + size) + padded + (8 * end).to_bytes(8, "big")
             templates[number, size] = np.frombuffer(block, np.uint8)
     ends = np.cumsum([0, *(len(tail) for tail in tails)]).astype(np.int64)
-    return hash_kernels.Shapes(np.array(room, np.int64), templates, _joined(tails), ends)
+    return hash_kernels.Shapes(np.array(room, np.int64), masks, templates, _joined(tails), ends)
 
 
 @functools.lru_cache(maxsize=4)

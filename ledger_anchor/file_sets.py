@@ -18,7 +18,8 @@ from ledger_anchor.commit import FILES, append_entry, new_id
 from ledger_anchor.errors import DataMissingError, SnapshotError, StorageError, TableError
 from ledger_anchor.files import PRIVATE_MODE, locked, write_atomic
 from ledger_anchor.manifest import FILE_SET, canonical_json
-from ledger_anchor.records import RECORD, Digests, Record, Snapshot, seal
+from ledger_anchor.records import RECORD, Digests, Record, Snapshot
+from ledger_anchor.staging import seal
 from ledger_anchor.tree import Tree, leaf_hash
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,35 +29,41 @@ _counter = itertools.count()  # threads of one process never share a temporary f
 
 
 def make_folder(folder: Path, mode: int = 0o755) -> None:
-    """Create a folder and its parents, durably; the mode is set on each that is new.
+    """Create a folder and its parents, durably; the mode is that of the folder if it is new.
 
     Raises:
         StorageError: if the operating system refuses.
     """
+    made: list[Path] = []
     try:
-        _make_folder(folder, mode)
+        _make_folder(folder, mode, made)
+        for new in made:
+            flush_folder(new.parent)
     except OSError as error:
+        _unmake(made)
         raise StorageError(f"cannot create {folder}: {error.strerror}") from error
 
 
-def _make_folder(folder: Path, mode: int) -> None:
+def _make_folder(folder: Path, mode: int, made: list[Path]) -> None:
+    """Create what is missing and add it to ``made``; the caller flushes the parents."""
     if folder.is_dir():
         return
-    _make_folder(folder.parent, 0o755)
+    _make_folder(folder.parent, 0o755, made)
     try:
         folder.mkdir(mode)  # never wider than asked, not even before chmod
     except FileExistsError:  # another process was quicker
         if folder.is_dir():
             return
         raise
-    try:
-        folder.chmod(mode)
-        flush_folder(folder.parent)
-    except OSError:
-        # A folder whose name is not on the disk yet must not be found by the next attempt.
+    made.append(folder)
+    folder.chmod(mode)
+
+
+def _unmake(made: Sequence[Path]) -> None:
+    """A folder whose name may not be on the disk must not be found by the next attempt."""
+    for folder in reversed(made):
         with contextlib.suppress(OSError):
             folder.rmdir()
-        raise
 
 
 def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> None:
@@ -95,23 +102,27 @@ def write_all(
             content.
     """
     folders = list(dict.fromkeys(path.parent for path, _ in items))
-    for folder in folders:
-        make_folder(folder)
-    if staging is not None:
-        with _writing(staging):
-            staging.mkdir(exist_ok=True)  # it need not survive anything
     staged = [_Staged(path, data, staging or path.parent) for path, data in items]
+    made: list[Path] = []
     try:
+        for folder in folders:
+            with _writing(folder):
+                _make_folder(folder, 0o755, made)
+        if staging is not None:
+            with _writing(staging):
+                staging.mkdir(exist_ok=True)  # it need not survive anything
         for at in range(0, len(staged), _WAVE):
             _write_and_flush(staged[at : at + _WAVE], mode)
         for file in staged:
             with _writing(file.path):
                 os.replace(file.temporary, file.path)  # noqa: PTH105 - crash tests fail this call
-        _all_at_once(flush_folder, folders, folders)
+        changed = list(dict.fromkeys([*folders, *(new.parent for new in made)]))
+        _all_at_once(flush_folder, changed, changed)
     except BaseException:  # Ctrl-C too leaves nothing behind
         for file in staged:
             with contextlib.suppress(OSError):
                 file.temporary.unlink(missing_ok=True)
+        _unmake(made)
         raise
     finally:
         if staging is not None:
@@ -156,15 +167,19 @@ def _write_and_flush(wave: Sequence[_Staged], mode: int) -> None:
 
 def _all_at_once(flush: Callable[[_Item], None], items: Sequence[_Item], paths: list[Path]) -> None:
     """Flush in threads: on a busy disk ten files then take one or two waits and not ten."""
-    if len(items) == 1:
-        with _writing(paths[0]):
-            flush(items[0])
-        return
-    with ThreadPoolExecutor(min(len(items), _FLUSHERS) or 1) as pool:
-        flushed = [pool.submit(flush, item) for item in items]
-    for future, path in zip(flushed, paths, strict=True):
+    results: list[Callable[[], None]] = []
+    with contextlib.ExitStack() as closing:
+        pool = None
+        if len(items) > 1:
+            pool = closing.enter_context(ThreadPoolExecutor(min(len(items), _FLUSHERS)))
+        for item in items:
+            try:
+                results.append(pool.submit(flush, item).result if pool else partial(flush, item))
+            except RuntimeError:  # no thread is to be had: one after another, then
+                results.append(partial(flush, item))
+    for result, path in zip(results, paths, strict=True):
         with _writing(path):
-            future.result()
+            result()
 
 
 def _close(descriptor: int) -> None:

@@ -19,8 +19,9 @@ from ledger_anchor.machine import (
     Number,
     call2,
     call3,
-    call7,
+    call6,
     compiled,
+    copy16,
     inlined,
     load8,
     load64,
@@ -32,112 +33,122 @@ BLOCK = 64
 SALTED = 18  # bytes of a cell's message before its value
 _VECTOR = 4 * LANES
 _U8, _U32, _U64, _I64 = np.uint8, np.uint32, np.uint64, np.int64
+_ROOM = 16  # beyond the end of a buffer that is filled sixteen bytes at a time
 _START = np.array(IV, np.uint32)
-_LOW = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)  # the first of eight bytes
 
 
 @compiled
-def join_rows(
+def hash_rows(
+    code: Array,
     cells: Number,
     starts: Array,
     head: Number,
     head_size: Number,
-    before: Number,
-    joined: Number,
-    places: Array,
-    counts: Array,
-) -> Number:
-    """Put each row's values behind a head, padded for SHA-256; the number of bytes written.
-
-    Args:
-        cells: address of the values' CBOR.
-        starts: where they start, column by column.
-        head: first bytes of each message, the first in the highest byte.
-        head_size: how many they are.
-        before: number of bytes that are hashed ahead of the message.
-        joined: address of the messages.
-        places: receives the place of each message.
-        counts: receives its number of blocks.
-    """
-    at = 0
-    for row in range(places.size):
-        begin = at
-        places[row] = begin
-        store(joined + at, head)
-        at += head_size
-        for column in range(starts.shape[0]):
-            source = cells + starts[column, row]
-            size = starts[column, row + 1] - starts[column, row]
-            done = 0
-            while done < size:
-                store(joined + at + done, load64(source + done))
-                done += 8
-            at += size
-        size = at - begin
-        blocks = (size + 9 + BLOCK - 1) // BLOCK
-        counts[row] = blocks
-        store(joined + at, _U64(0x80))
-        at += 8
-        end = begin + blocks * BLOCK
-        while at < end:
-            store(joined + at, _U64(0))
-            at += 8
-        store(joined + end - 8, swap(_U64(8 * (before + size))))
-        at = end
-    return at
-
-
-@compiled
-def hash_messages(
-    code: Array,
-    joined: Number,
-    places: Array,
-    counts: Array,
     start: Array,
     finish: Array,
     out: Array,
+    sums: Array,
 ) -> None:
-    """SHA-256 of padded messages, from a state.
+    """SHA-256 of each row's values behind a head, after one block that led to a state.
 
     Args:
         code: ``lanes.addresses``.
-        joined: address of the messages.
-        places: where they start.
-        counts: their numbers of blocks.
-        start: state before the first block.
+        cells: address of the values' CBOR.
+        starts: where they start, column by column.
+        head: first bytes of each message, in the machine's order.
+        head_size: how many they are.
+        start: state before the message.
         finish: state before the digest is hashed again, as HMAC does; empty if it is not.
-        out: receives eight words a message.
+        out: receives eight words a row; may be empty.
+        sums: the digests are added to it, as four numbers in little-endian order; may be empty.
     """
-    rows = places.size
+    columns, rows = starts.shape[0], starts.shape[1] - 1
     state, final = np.empty((8, LANES), _U32), np.empty((8, LANES), _U32)
     words, offsets = np.zeros((16, LANES), _U32), np.empty(LANES, _I64)
+    places, counts = np.empty(LANES, _I64), np.empty(LANES, _I64)
+    joined = np.empty(LANES * 4 * BLOCK, np.uint8)
     for first in range(0, rows, LANES):
-        most = 0
+        room, most = _ROOM, 0
         for lane in range(LANES):
-            most = max(most, counts[min(first + lane, rows - 1)])
+            row = min(first + lane, rows - 1)
+            size = head_size
+            for column in range(columns):
+                size += starts[column, row + 1] - starts[column, row]
+            counts[lane] = _blocks(size)
+            places[lane] = room - _ROOM
+            room += BLOCK * counts[lane]
+            most = max(most, counts[lane])
+        if room > joined.size:
+            joined = np.empty(2 * room, np.uint8)
+        for lane in range(LANES):
+            row = min(first + lane, rows - 1)
+            target = joined.ctypes.data + places[lane]
+            _join_row(target, row, cells, starts, head, head_size, counts[lane])
         _fill(state, start)
         for block in range(most):
             for lane in range(LANES):
-                row = min(first + lane, rows - 1)
-                offsets[lane] = places[row] + BLOCK * min(block, counts[row] - 1)
-            call3(code[COMPRESS_BLOCKS], state.ctypes.data, joined, offsets.ctypes.data)
+                offsets[lane] = places[lane] + BLOCK * min(block, counts[lane] - 1)
+            call3(code[COMPRESS_BLOCKS], state.ctypes.data, joined.ctypes.data, offsets.ctypes.data)
             for lane in range(LANES):
-                if counts[min(first + lane, rows - 1)] == block + 1:
+                if counts[lane] == block + 1:
                     for i in range(8):
                         final[i, lane] = state[i, lane]
         if finish.size:
-            for i in range(8):
-                for lane in range(LANES):
-                    words[i, lane] = final[i, lane]
-            for lane in range(LANES):
-                words[8, lane] = _U32(1 << 31)
-                words[15, lane] = _U32(8 * (BLOCK + 32))
-            _fill(final, finish)
-            call2(code[COMPRESS], final.ctypes.data, words.ctypes.data)
-        for lane in range(LANES):
-            row = min(first + lane, rows - 1)
-            for i in range(8):
-                out[8 * row + i] = swap(final[i, lane])
+            _finish(code, final, words, finish)
+        if out.size:
+            _put_digests(final, first, rows, out)
+        if sums.size:
+            for lane in range(min(LANES, rows - first)):
+                for i in range(4):
+                    high = _U64(swap(final[2 * i + 1, lane])) << _U64(32)
+                    sums[i] += high | _U64(swap(final[2 * i, lane]))
+
+
+@inlined
+def _finish(code: Array, final: Array, words: Array, finish: Array) -> None:
+    """Hash sixteen digests again, as HMAC does; ``words`` are zero from the ninth on."""
+    for lane in range(LANES):
+        for i in range(8):
+            words[i, lane] = final[i, lane]
+        words[8, lane] = _U32(1 << 31)
+        words[15, lane] = _U32(8 * (BLOCK + 32))
+    _fill(final, finish)
+    call2(code[COMPRESS], final.ctypes.data, words.ctypes.data)
+
+
+@inlined
+def _put_digests(state: Array, first: Number, rows: Number, out: Array) -> None:
+    """Digests of sixteen rows, eight words each."""
+    for lane in range(LANES):
+        row = min(first + lane, rows - 1)
+        for i in range(8):
+            out[8 * row + i] = swap(state[i, lane])
+
+
+@inlined
+def _join_row(
+    target: Number,
+    row: Number,
+    cells: Number,
+    starts: Array,
+    head: Number,
+    head_size: Number,
+    blocks: Number,
+) -> None:
+    """Put a row's values behind a head, padded for SHA-256 after one block."""
+    store(target, head)
+    at = target + head_size
+    for column in range(starts.shape[0]):
+        source = cells + starts[column, row]
+        size = starts[column, row + 1] - starts[column, row]
+        for done in range(0, size, 16):
+            copy16(at + done, source + done)
+        at += size
+    store(at, _U64(0x80))
+    end = target + BLOCK * blocks
+    for zeros in range(at + 8, end, 8):
+        store(zeros, _U64(0))
+    store(end - 8, swap(_U64(8 * (BLOCK + at - target))))
 
 
 @inlined
@@ -189,12 +200,14 @@ class Shapes(NamedTuple):
 
     Attributes:
         singles: largest value whose cell is one block; negative if there is none.
-        templates: the blocks of such cells without salt and value, by column and size of value.
+        masks: where in such a block a value of each size stands.
+        templates: the rest of such blocks, without the salt, by column and size of value.
         tails: what stands behind the value, column after column.
         tail_starts: where each begins in ``tails``, and the end.
     """
 
     singles: Array
+    masks: Array
     templates: Array
     tails: Array
     tail_starts: Array
@@ -229,26 +242,26 @@ def hash_cells(
     """
     rows, columns = ranks.size, starts.shape[0]
     keys, places = np.empty((16, LANES), _U32), np.empty((2, LANES), _U32)
+    parts, counts = np.empty((3, LANES), _I64), np.empty(LANES, _I64)
     block, offsets = np.empty((LANES, 8), _U64), np.arange(LANES) * BLOCK
-    message, counts = _leaf_message(columns), np.empty(LANES, _I64)
+    message = _leaf_message(columns)
     digests = message[1 : 1 + 8 * columns]
     for first in range(0, rows, LANES):
         _take_keys(first, ranks, states, index, keys, places)
         for column in range(columns):
-            most = _fill_blocks(0, first, column, cells, starts, shapes, block, counts)
+            most = _find_blocks(first, column, cells, starts, shapes, block, parts, counts)
             out = digests.ctypes.data + 8 * _VECTOR * column
-            call7(
+            call6(
                 code[CELL],
                 keys.ctypes.data,
                 places.ctypes.data,
                 snapshot.ctypes.data,
                 column,
-                block.ctypes.data,
-                offsets.ctypes.data,
+                parts.ctypes.data,
                 out,
             )
             for number in range(1, most):
-                _fill_blocks(number, first, column, cells, starts, shapes, block, counts)
+                _fill_blocks(number, first, column, cells, starts, shapes, block)
                 before = digests[8 * column : 8 * column + 8].copy()
                 call3(code[COMPRESS_BLOCKS], out, block.ctypes.data, offsets.ctypes.data)
                 for lane in range(LANES):
@@ -276,6 +289,47 @@ def _take_keys(
 
 
 @inlined
+def _find_blocks(
+    first: Number,
+    column: Number,
+    cells: Number,
+    starts: Array,
+    shapes: Shapes,
+    block: Array,
+    parts: Array,
+    counts: Array,
+) -> Number:
+    """What the first blocks of sixteen rows' cells consist of; most blocks one of them has."""
+    most, width = 1, shapes.templates.shape[1]
+    templates = shapes.templates.ctypes.data + BLOCK * width * column
+    masks = shapes.masks.ctypes.data
+    for lane in range(LANES):
+        row = min(first + lane, starts.shape[1] - 2)
+        size = starts[column, row + 1] - starts[column, row]
+        counts[lane] = 1
+        if size <= shapes.singles[column]:
+            parts[0, lane] = cells + starts[column, row] - SALTED
+            parts[1, lane] = masks + BLOCK * size
+            parts[2, lane] = templates + BLOCK * size
+        else:
+            tail_size = shapes.tail_starts[column + 1] - shapes.tail_starts[column]
+            counts[lane] = _blocks(SALTED + size + tail_size)
+            most = max(most, counts[lane])
+            target = block.ctypes.data + BLOCK * lane
+            parts[0, lane] = parts[2, lane] = target
+            parts[1, lane] = masks
+    if most > 1:
+        _fill_blocks(0, first, column, cells, starts, shapes, block)
+    return most
+
+
+@inlined
+def _blocks(size: Number) -> Number:
+    """Number of blocks of a message."""
+    return (size + 9 + BLOCK - 1) // BLOCK
+
+
+@compiled
 def _fill_blocks(
     number: Number,
     first: Number,
@@ -284,26 +338,15 @@ def _fill_blocks(
     starts: Array,
     shapes: Shapes,
     block: Array,
-    counts: Array,
-) -> Number:
-    """Block ``number`` of sixteen rows' cells, without salts; most blocks one of them has."""
-    most = 1
-    width = shapes.templates.shape[1]
+) -> None:
+    """Block ``number`` of sixteen rows' cells, salts left out."""
     tail = shapes.tails.ctypes.data + shapes.tail_starts[column]
     tail_size = shapes.tail_starts[column + 1] - shapes.tail_starts[column]
     for lane in range(LANES):
         row = min(first + lane, starts.shape[1] - 2)
         source = cells + starts[column, row]
         size = starts[column, row + 1] - starts[column, row]
-        target = block.ctypes.data + BLOCK * lane
-        if size <= shapes.singles[column]:
-            template = shapes.templates.ctypes.data + BLOCK * (width * column + size)
-            _fill_template(target, template, source, size)
-            counts[lane] = 1
-        else:
-            counts[lane] = _fill_block(target, number, source, size, tail, tail_size)
-            most = max(most, counts[lane])
-    return most
+        _fill_block(block.ctypes.data + BLOCK * lane, number, source, size, tail, tail_size)
 
 
 @inlined
@@ -313,17 +356,14 @@ def _hash_leaves(code: Array, first: Number, rows: Number, message: Array, leave
     _fill(state, _START)
     for above in range(0, message.shape[0] - 1, 16):
         call2(code[LEAF], state.ctypes.data, message.ctypes.data + _VECTOR * above)
-    for lane in range(LANES):
-        row = min(first + lane, rows - 1)
-        for i in range(8):
-            leaves[8 * row + i] = swap(state[i, lane])
+    _put_digests(state, first, rows, leaves)
 
 
 @inlined
 def _leaf_message(columns: Number) -> Array:
     """Room for digests, with a row of zeros before and the padding of a leaf's message behind."""
     size = 1 + 32 * columns
-    blocks = (size + 9 + BLOCK - 1) // BLOCK
+    blocks = _blocks(size)
     message = np.zeros((1 + 16 * blocks, LANES), _U32)
     for lane in range(LANES):
         message[1 + 8 * columns, lane] = _U32(1 << 31)
@@ -334,25 +374,16 @@ def _leaf_message(columns: Number) -> Array:
 
 
 @inlined
-def _fill_template(target: Number, template: Number, source: Number, size: Number) -> None:
-    """A cell of one block: its template, and the value from byte 18 on."""
-    for i in range(0, BLOCK, 8):
-        store(target + i, load64(template + i))
-    at = SALTED
-    while size >= 8:
-        store(target + at, load64(source))
-        at, source, size = at + 8, source + 8, size - 8
-    if size:
-        store(target + at, load64(template + at) | (load64(source) & _LOW[size]))
-
-
-@compiled
 def _fill_block(
-    target: Number, number: Number, source: Number, size: Number, tail: Number, tail_size: Number
-) -> Number:
-    """Block of a cell's message, salt left out; the number of blocks the message has."""
+    target: Number,
+    number: Number,
+    source: Number,
+    size: Number,
+    tail: Number,
+    tail_size: Number,
+) -> None:
+    """Block of one cell's message."""
     end = SALTED + size + tail_size
-    blocks = (end + 9 + BLOCK - 1) // BLOCK
     for i in range(0, BLOCK, 8):
         store(target + i, _U64(0))
     first = BLOCK * number
@@ -362,9 +393,8 @@ def _fill_block(
         store(target + at - first, load8(tail + at - SALTED - size))
     if first <= end < first + BLOCK:
         store(target + end - first, _U8(0x80))
-    if number == blocks - 1:
+    if number == _blocks(end) - 1:
         store(target + BLOCK - 8, swap(_U64(8 * end)))
-    return blocks
 
 
 @compiled
@@ -375,6 +405,4 @@ def hash_pairs(code: Array, nodes: Number, pairs: Number, out: Array) -> None:
         for lane in range(LANES):
             offsets[lane] = 2 * 32 * min(first + lane, pairs - 1)
         call3(code[PAIRS], nodes, offsets.ctypes.data, parents.ctypes.data)
-        for lane in range(LANES):
-            for i in range(8):
-                out[8 * min(first + lane, pairs - 1) + i] = swap(parents[i, lane])
+        _put_digests(parents, first, pairs, out)

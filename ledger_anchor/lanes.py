@@ -86,17 +86,20 @@ class _Code:
     def _shuffle(self, left: Value, right: Value, picks: Sequence[int]) -> Value:
         return self.b.shuffle_vector(left, right, ir.Constant(_VECTOR, list(picks)))
 
-    def blocks(self, base: Value, offsets: Value) -> list[Value]:
-        """Sixteen blocks of 64 bytes as sixteen vectors of big-endian words.
+    def rows(self, base: Value, offsets: Value) -> list[Value]:
+        """Sixteen blocks of 64 bytes, each at ``base`` plus one of the 64-bit ``offsets``."""
+        pointer = self.b.inttoptr(offsets, _I64.as_pointer())
+        places = (
+            self.b.load(self.b.gep(pointer, [ir.Constant(_I64, lane)])) for lane in range(LANES)
+        )
+        return [self.load(self.b.add(base, place), 0) for place in places]
 
-        Block i lies at ``base`` plus the i-th of the 64-bit ``offsets``. The matrix of words is
-        transposed in four rounds of shuffles, each of which exchanges halves of pairs.
+    def turned(self, rows: Sequence[Value]) -> list[Value]:
+        """Sixteen blocks as sixteen vectors of big-endian words, a block in each lane.
+
+        The matrix of words is transposed in four rounds, each of which exchanges halves of pairs.
         """
-        rows = []
-        for lane in range(LANES):
-            pointer = self.b.inttoptr(offsets, _I64.as_pointer())
-            offset = self.b.load(self.b.gep(pointer, [ir.Constant(_I64, lane)]))
-            rows.append(self.load(self.b.add(base, offset), 0))
+        rows = list(rows)
         for step in (1, 2, 4, 8):
             low = [lane if lane & step == 0 else LANES + lane - step for lane in range(LANES)]
             high = [lane + step if lane & step == 0 else LANES + lane for lane in range(LANES)]
@@ -161,20 +164,27 @@ class _Code:
             words[number] = add(add(words[number], small0), add(words[(number + 9) & 15], small1))
         return words
 
-    def compress(self, state: Sequence[Value], words: list[Value]) -> list[Value]:
+    def compress(
+        self, state: Sequence[Value], words: list[Value], *, folds: bool = False
+    ) -> list[Value]:
         """The compression function.
 
-        The first sixteen rounds stand alone, so that LLVM can fold words that are constant in
-        every message; the others are a loop, which compiles in a third of the time and runs as
-        fast as 64 rounds written out.
+        The first sixteen rounds stand alone, and sixteen more where that ``folds`` words which are
+        constant in every message; the others are a loop, which compiles in a third of the time and
+        runs as fast as 64 rounds written out.
         """
         running = self._sixteen_rounds(state, words, lambda number: _splat(K[number]))
+        first = 16
+        if folds:
+            words = self._extend(words)
+            running = self._sixteen_rounds(running, words, lambda number: _splat(K[16 + number]))
+            first = 32
         entry, loop = self.b.block, self.b.append_basic_block()
         end = self.b.append_basic_block()
         self.b.branch(loop)
         self.b.position_at_end(loop)
         done = self.b.phi(_I64)
-        done.add_incoming(ir.Constant(_I64, 16), entry)
+        done.add_incoming(ir.Constant(_I64, first), entry)
         carried = [self.b.phi(_VECTOR) for _ in range(24)]
         for phi, value in zip(carried, [*running, *words], strict=True):
             phi.add_incoming(value, entry)
@@ -220,7 +230,7 @@ def _write_compress(code: _Code, state: Value, words: Value) -> None:
 
 def _write_compress_blocks(code: _Code, state: Value, base: Value, offsets: Value) -> None:
     before = [code.load(state, number) for number in range(8)]
-    code.store(state, code.compress(before, code.blocks(base, offsets)))
+    code.store(state, code.compress(before, code.turned(code.rows(base, offsets))))
 
 
 def _write_leaf(code: _Code, state: Value, above: Value) -> None:
@@ -236,13 +246,13 @@ def _write_leaf(code: _Code, state: Value, above: Value) -> None:
 
 def _write_pairs(code: _Code, base: Value, offsets: Value, out: Value) -> None:
     """Nodes of a tree: SHA-256(0x01 || left || right), the children of a node side by side."""
-    children = code.blocks(base, offsets)
+    children = code.turned(code.rows(base, offsets))
     message = [code.joined(left, right, 3) for left, right in itertools.pairwise(children)]
     first = code.b.or_(_splat(1 << 24), code.b.lshr(children[0], _splat(8)))
     middle = code.compress(_START, [first, *message])
     last = code.b.or_(code.b.shl(children[15], _splat(24)), _splat(0x80 << 16))
     rest = [last, *[_splat(0)] * 14, _splat(8 * 65)]
-    code.store(out, code.compress(middle, rest))
+    code.store(out, code.compress(middle, rest, folds=True))
 
 
 def _write_cell(
@@ -251,14 +261,14 @@ def _write_cell(
     places: Value,
     snapshot: Value,
     column: Value,
-    base: Value,
-    offsets: Value,
+    parts: Value,
     out: Value,
 ) -> None:
     """Salt of a cell, put in front of its block, and the state after that block.
 
     ``keys`` are the states after the inner and the outer key block, ``places`` the row numbers'
-    high and low halves; ``base`` and ``offsets`` give blocks whose first 18 bytes are still zero.
+    high and low halves. A block without its salt is the bytes at an address, as far as a mask goes,
+    and a template; ``parts`` are sixteen addresses of each.
     """
     number = ir.Constant
     head = [code.broadcast(snapshot, number(_I64, word)) for word in range(4)]
@@ -266,10 +276,19 @@ def _write_cell(
     last = code.b.or_(code.b.shl(narrow, number(_I32, 16)), number(_I32, 0x8000))
     row = [code.load(places, 0), code.load(places, 1)]
     message = [*head, *row, code.spread(last), *[_splat(0)] * 8, _splat(8 * (64 + 26))]
-    inner = code.compress([code.load(keys, word) for word in range(8)], message)
+    inner = code.compress([code.load(keys, word) for word in range(8)], message, folds=True)
     outer = [code.load(keys, word) for word in range(8, 16)]
-    salt = code.compress(outer, code.digest_of(inner, 64 + 32))
-    body = code.blocks(base, offsets)
+    salt = code.compress(outer, code.digest_of(inner, 64 + 32), folds=True)
+    values, masks, templates = (
+        code.rows(number(_I64, 0), code.b.add(parts, number(_I64, 8 * LANES * part)))
+        for part in range(3)
+    )
+    body = code.turned(
+        [
+            code.b.or_(code.b.and_(value, mask), template)
+            for value, mask, template in zip(values, masks, templates, strict=True)
+        ]
+    )
     start = [_splat(0x8350), *salt[:4], _splat(0)]  # an array of three; sixteen bytes
     front = [code.joined(left, right, 2) for left, right in itertools.pairwise(start)]
     block = [*front[:4], code.b.or_(front[4], body[4]), *body[5:]]
@@ -312,11 +331,10 @@ def _cell(
     places: Value,
     snapshot: Value,
     column: Value,
-    base: Value,
-    offsets: Value,
+    parts: Value,
     out: Value,
 ) -> Value:
-    taken = (keys, places, snapshot, column, base, offsets, out)
+    taken = (keys, places, snapshot, column, parts, out)
     return types.void(*taken), _generator(_write_cell)
 
 
@@ -340,17 +358,15 @@ def pairs(base: Any, offsets: Any, out: Any) -> None:
     _pairs(base, offsets, out)
 
 
-def cell(
-    keys: Any, places: Any, snapshot: Any, column: Any, base: Any, offsets: Any, out: Any
-) -> None:
+def cell(keys: Any, places: Any, snapshot: Any, column: Any, parts: Any, out: Any) -> None:
     """States of sixteen cells after their first block; see ``_write_cell``."""
-    _cell(keys, places, snapshot, column, base, offsets, out)
+    _cell(keys, places, snapshot, column, parts, out)
 
 
 @functools.cache
 def addresses() -> tuple[int, ...]:
     """Addresses of ``compress``, ``compress_blocks``, ``leaf``, ``pairs`` and ``cell``."""
-    taken = ((compress, 2), (compress_blocks, 3), (leaf, 2), (pairs, 3), (cell, 7))
+    taken = ((compress, 2), (compress_blocks, 3), (leaf, 2), (pairs, 3), (cell, 6))
     return tuple(address_of(function, count) for function, count in taken)
 
 

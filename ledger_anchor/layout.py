@@ -38,6 +38,14 @@ class Extent:
         """Number of rows in the files, as they were recorded."""
         return sum(part.rows for part in self.parts)
 
+    def place(self, position: int) -> tuple[Part, int]:
+        """The part that holds a position, and the row's place in it, both as recorded."""
+        for part in self.parts:
+            if position < part.rows:
+                return part, position
+            position -= part.rows
+        raise SnapshotError(f"there is no row {position} past the last in the recorded parts")
+
     def files(self, home: Path) -> list[Path]:
         """Paths of the files."""
         return [home / part.path for part in self.parts]

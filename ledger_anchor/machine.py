@@ -77,19 +77,11 @@ def call3(_context: Value, code: Value, a: Value, b: Value, c: Value) -> Value:
 
 
 @instruction
-def call7(
-    _context: Value,
-    code: Value,
-    a: Value,
-    b: Value,
-    c: Value,
-    d: Value,
-    e: Value,
-    f: Value,
-    g: Value,
+def call6(
+    _context: Value, code: Value, a: Value, b: Value, c: Value, d: Value, e: Value, f: Value
 ) -> Value:
-    """Call machine code at an address with seven addresses."""
-    return types.void(code, a, b, c, d, e, f, g), _call
+    """Call machine code at an address with six addresses."""
+    return types.void(code, a, b, c, d, e, f), _call
 
 
 def _loading(bits: int) -> Callable[..., Value]:
@@ -128,6 +120,19 @@ def load64(_context: Value, address: Value) -> Value:
 def store(_context: Value, address: Value, number: Value) -> Value:
     """Store a number of any width at an address, wherever it lies, in the machine's order."""
     return types.void(address, number), _storing
+
+
+@instruction
+def copy16(_context: Value, target: Value, source: Value) -> Value:
+    """Copy sixteen bytes, wherever they lie."""
+
+    def generate(_context: Value, builder: Value, _signature: Value, arguments: Value) -> Value:
+        kind = ir.VectorType(ir.IntType(8), 16).as_pointer()
+        to, taken = (builder.inttoptr(argument, kind) for argument in arguments)
+        builder.store(builder.load(taken, align=1), to, align=1)
+        return NOTHING
+
+    return types.void(target, source), generate
 
 
 @instruction

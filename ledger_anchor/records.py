@@ -1,20 +1,14 @@
 """Private records of snapshots: the index of the home, and what it keeps of each snapshot.
 
-What belongs here: the index database, and where a snapshot's key, parts and row files lie and how
-they are put there. What does not: the public log, the row files' content (``row_files``,
-``tombstones``). All paths are relative to the home. About 84 bytes a row at ten columns.
-
-A commit writes its files into ``staging/<snapshot id>`` and holds a lock on that folder meanwhile;
-whole and flushed, the folder is renamed to ``snapshots/<snapshot id>``. What a killed process left
-behind is recognised by its free lock and removed by the next commit.
+What belongs here: the index database, and where a snapshot's key, parts and row files lie. What
+does not: the public log, how they get there (``staging``), what row files hold (``row_files``,
+``tombstones``). All paths are relative to the home. About 90 bytes a row at ten columns.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,19 +16,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from ledger_anchor.errors import SnapshotError, StorageError
-from ledger_anchor.files import PRIVATE_MODE, flush_folder, make_folder, read_bytes, write_atomic
+from ledger_anchor.errors import SnapshotError
+from ledger_anchor.files import PRIVATE_MODE, read_bytes, write_atomic
 from ledger_anchor.manifest import Segment, canonical_json, decode_manifest
 from ledger_anchor.row_files import Ranks, RowFiles, required
+from ledger_anchor.rows import ORDER_PURPOSE
+from ledger_anchor.staging import publish_folder, staged, sweep_staging
 from ledger_anchor.tombstones import Erasure, read_erasures
 from ledger_anchor.vault import KEY_SIZE, derive, open_database, rebuild_database
 
-ORDER_PURPOSE = "tracient row order 1"
 RECORD, SNAPSHOT_KEY, ORDER_KEY = "record.json", "snapshot.key", "order.key"
 RANKS, MOVED_RANKS, TOMBSTONES = "ranks.bin", "moved.bin", "tombstones.json"
 CELLS, ORDER, ORDER_NUMBERS = "cells.bin", "order.bin", "numbers.bin"
 _FORMAT = "tracient-private-record/2"
-_AGAIN = "Free some space or check permissions, then run the same command again"
 _FORMATS = {"tracient-private-record/1", _FORMAT}
 
 
@@ -355,17 +349,8 @@ class Records:
         Raises:
             StorageError: if the folder cannot be made.
         """
-        folder = self.folder / "staging" / snapshot_id
-        make_folder(folder.parent, 0o700)
-        make_folder(folder, 0o700)
-        descriptor = _hold(folder)
-        try:
+        with staged(self.folder / "staging" / snapshot_id) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(descriptor)
-            with contextlib.suppress(OSError):
-                folder.parent.rmdir()
 
     def publish(self, folder: Path) -> None:
         """Make a sealed staging folder that of its snapshot.
@@ -373,22 +358,11 @@ class Records:
         Raises:
             StorageError: if the operating system refuses.
         """
-        target = self.folder_of(folder.name)
-        make_folder(target.parent, 0o700)
-        try:
-            os.replace(folder, target)  # noqa: PTH105 - crash tests fail this call
-            flush_folder(target.parent)
-        except OSError as error:
-            raise StorageError(f"cannot create {target}: {error.strerror}") from error
+        publish_folder(folder, self.folder_of(folder.name))
 
     def sweep(self) -> None:
         """Remove what killed commits left; the caller holds the lock of the home."""
-        staging = self.folder / "staging"
-        for folder in staging.iterdir() if staging.is_dir() else ():
-            with contextlib.suppress(StorageError):
-                descriptor = _hold(folder)
-                shutil.rmtree(folder, ignore_errors=True)
-                os.close(descriptor)
+        sweep_staging(self.folder / "staging")
 
     def drop_temporary(self) -> None:
         """Remove unfinished files of killed writers; the caller holds the lock of the home.
@@ -413,69 +387,6 @@ class Records:
         if data is None:
             raise SnapshotError(f"{path} is missing; restore the vault from a backup")
         return data
-
-
-def _hold(folder: Path) -> int:
-    """Open and lock a folder for as long as the descriptor is open.
-
-    Raises:
-        StorageError: if another process holds it, or the operating system refuses.
-    """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise StorageError(f"cannot open {folder}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StorageError(f"cannot lock {folder}: {error.strerror}") from error
-    return descriptor
-
-
-def seal(folder: Path) -> None:
-    """Make every file of a folder private, and flush all of it to the disk.
-
-    Raises:
-        StorageError: if the operating system refuses.
-    """
-    try:
-        for path in folder.iterdir():
-            flush_file(path)
-        flush_folder(folder)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror}. {_AGAIN}") from error
-
-
-def flush_file(path: Path, mode: int = PRIVATE_MODE) -> None:
-    """Give a file that others have written its permissions, and flush it to the disk.
-
-    Raises:
-        StorageError: if the operating system refuses.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}. {_AGAIN}") from error
-
-
-def replace_file(staged: Path, target: Path, mode: int = PRIVATE_MODE) -> None:
-    """Put a file that was written beside its target in its place, durably.
-
-    Raises:
-        StorageError: if the operating system refuses; the old file stays.
-    """
-    flush_file(staged, mode)
-    try:
-        os.replace(staged, target)  # noqa: PTH105 - crash tests fail this call
-        flush_folder(target.parent)
-    except OSError as error:
-        raise StorageError(f"cannot write {target}: {error.strerror}. {_AGAIN}") from error
 
 
 @dataclass(frozen=True)

@@ -58,37 +58,37 @@ class RowReader:
         rows: int = self._part(file).starts[-1]
         return rows
 
-    def row(self, files: Sequence[Path], position: int) -> list[bytes] | None:
+    def row(self, file: Path, position: int) -> list[bytes]:
         """CBOR of each value of a row.
 
         Args:
-            files: the parts, in order.
-            position: the row's position in them.
+            file: the part.
+            position: the row's position in it.
 
         Returns:
-            The values in the order of the columns; None if there is no such row.
+            The values in the order of the columns.
 
         Raises:
-            DataMissingError: if a part is missing.
-            TableError: if a part cannot be read, or has other columns.
+            DataMissingError: if the part is missing.
+            TableError: if it cannot be read, has other columns or no such row.
         """
         import pyarrow as pa  # noqa: PLC0415 - only reading Parquet needs it
 
-        for file in files:
-            rows = self.rows_in(file)
-            if position < rows:
-                try:
-                    return self._row(file, position)
-                except (OSError, pa.ArrowException, KeyError) as error:
-                    raise TableError(f"{file} cannot be read, or has other columns") from error
-            position -= rows
-        return None
+        if not 0 <= position < self.rows_in(file):
+            raise TableError(f"{file} has no row {position}")
+        try:
+            return self._row(file, position)
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise TableError(f"{file} cannot be read, or has other columns") from error
 
     def _row(self, file: Path, position: int) -> list[bytes]:
         starts = self._part(file).starts
         number = bisect_right(starts, position) - 1
-        batch, at = self._group(file, number).find(position - starts[number])
-        self._trim()
+        group = self._group(file, number)
+        before = group.bytes
+        batch, at = group.find(position - starts[number])
+        if group.bytes > before:
+            self._trim()
         return batch.values(self._fields, at)
 
     def _part(self, file: Path) -> _Part:
@@ -136,11 +136,7 @@ class _Group:
         self._rest = batches
         self._batches: list[tuple[int, _Rows]] = []
         self._rows = 0
-
-    @property
-    def bytes(self) -> int:
-        """What the decoded rows take."""
-        return sum(batch.bytes for _, batch in self._batches)
+        self.bytes = 0
 
     def find(self, row: int) -> tuple[_Rows, int]:
         """The batch that holds a row, and the row's place in it."""
@@ -148,6 +144,7 @@ class _Group:
             batch = next(self._rest)
             self._batches.append((self._rows, _Rows(batch)))
             self._rows += batch.num_rows
+            self.bytes += batch.nbytes
         first, found = next(one for one in reversed(self._batches) if one[0] <= row)
         return found, row - first
 
@@ -158,7 +155,6 @@ class _Rows:
     def __init__(self, batch: Any) -> None:
         self._columns: dict[str, Any] = dict(zip(batch.schema.names, batch.columns, strict=True))
         self._uses = 0
-        self.bytes: int = batch.nbytes
 
     def values(self, fields: Sequence[Field], at: int) -> list[bytes]:
         """CBOR of each value of a row."""
@@ -188,6 +184,8 @@ def encoded_keys(fields: Sequence[Field], key: Mapping[str, str]) -> Iterator[by
 def _encoded(item: Field, text: str) -> Iterator[bytes]:
     if text == "null":
         yield cbor.NULL
+    if item.kind != "text" and not (text.isascii() and text.isprintable() and "_" not in text):
+        return  # Python reads digits of other scripts, and underscores between them
     try:
         yield _PARSERS[item.kind](text, item)
     except (ValueError, OverflowError, InvalidOperation, KeyError):

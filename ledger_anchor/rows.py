@@ -28,7 +28,7 @@ from ledger_anchor import cbor
 from ledger_anchor.columns import Batch, Field, TableSource
 from ledger_anchor.errors import TableError
 from ledger_anchor.parallel import in_order
-from ledger_anchor.spill import OrderPass, RowPass, SpillPlan
+from ledger_anchor.spill import NumbersFile, OrderPass, RowPass, SpillPlan
 from ledger_anchor.tree import HASH_SIZE, NodeSource
 
 ORDER_PURPOSE = "tracient row order 1"
@@ -161,15 +161,15 @@ class Hashes(NamedTuple):
 
 
 class FirstLook(Protocol):
-    """Something that wants to see a column once before rows are hashed."""
+    """Numbers keys in the first pass over a table, so that they are there in the second."""
 
     item: Field
 
-    def note(self, batch: Batch) -> None:
-        """Look at a batch that has the column; called from several threads."""
+    def note(self, batch: Batch) -> array[int]:
+        """Number of each row's key, from a batch that has the column; called from threads."""
 
     def settle(self) -> None:
-        """All batches were seen."""
+        """All batches were seen: wait until every number has its key."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class SaltPlan:
     """What salts are made of: the snapshot's 16 bytes and the keys in prepared form.
 
     ``index_of`` gives the number of the key of each row of a batch; it is called from several
-    threads. ``first_look`` sees the batches of the first pass (see ``subjects.SubjectKeys``).
+    threads. Where there is a ``first_look``, a commit asks it instead (``subjects.SubjectKeys``).
     """
 
     snapshot: bytes
@@ -244,8 +244,7 @@ def commit_rows(
             then. Without it both are those of these rows alone.
 
     Returns:
-        Rows, root and content digest. The content digest is an HMAC over the sum of the rows'
-        HMACs, so it depends on neither row order nor the split into parts.
+        Rows, root, content digest and the sums it is made of; see ``content_digest``.
 
     Raises:
         DuplicateKeyError: if two rows share their unique key.
@@ -254,50 +253,42 @@ def commit_rows(
     """
     _check_columns(source)
     plan = SpillPlan(folder, memory_bytes, first_row)
-    order_rows(source, engine, order_key, unique_key, plan, salts.first_look)
     sums, width = [0, 0, 0, 0], len(source.fields) * PREFIX_SIZE
-    with (
-        RowPass(engine, plan, source.rows, width, before) as sink,
-        (folder / "ranks.bin").open("rb", buffering=0) as stream,
-    ):
-        ranks = RanksFile(stream.fileno())
-        hashed = _hashed(source, engine, salts, ranks.of_batch, content_key)
+    with NumbersFile(folder / ".keys.part") as keys:
+        _order_rows(source, engine, order_key, unique_key, plan, salts.first_look, keys)
+        with (
+            RowPass(engine, plan, source.rows, width, before) as sink,
+            (folder / "ranks.bin").open("rb", buffering=0) as stream,
+        ):
+            ranks = RanksFile(stream.fileno())
+            index_of = salts.index_of if salts.first_look is None else keys.of_batch
+            hashed = _hashed(source, engine, salts, ranks.of_batch, index_of, content_key)
 
-        def work(batch: Batch) -> tuple[int, int, int, int]:
-            piece = hashed(batch)
-            sink.add(piece.ranks, piece.leaves, piece.prefixes)
-            return piece.sums
+            def work(batch: Batch) -> tuple[int, int, int, int]:
+                piece = hashed(batch)
+                sink.add(piece.ranks, piece.leaves, piece.prefixes)
+                return piece.sums
 
-        batches = source.batches(source.fields, engine.batch_rows)
-        for found in in_order(engine.workers, batches, work):
-            sums = add_sums(sums, found)
-        root = sink.finish()
+            batches = source.batches(source.fields, engine.batch_rows)
+            for found in in_order(engine.workers, batches, work):
+                sums = add_sums(sums, found)
+            root = sink.finish()
     content = content_digest(source.fields, source.rows, content_key, sums)
     return CommittedRows(source.rows, root, content, tuple(sums))
 
 
-def order_rows(
+def _order_rows(
     source: TableSource,
     engine: Engine,
     order_key: bytes,
     unique_key: Sequence[str],
     plan: SpillPlan,
-    first_look: FirstLook | None = None,
+    first_look: FirstLook | None,
+    keys: NumbersFile,
 ) -> None:
     """Committed order of a table's rows into ``order.bin`` and ``ranks.bin`` of the plan's folder.
 
-    Args:
-        source: the table.
-        engine: arithmetic.
-        order_key: 32 bytes.
-        unique_key: names of the columns that tell rows apart.
-        plan: folder, first row number and memory.
-        first_look: who wants to see the batches of this pass.
-
-    Raises:
-        DuplicateKeyError: if two rows share their unique key.
-        TableError: if a column is not in the table.
-        StorageError: if a file cannot be written.
+    The same pass over the table shows ``first_look`` its column and keeps its numbers in ``keys``.
     """
     fields = source.require(unique_key, "the unique key")
     read = list(fields)
@@ -306,7 +297,7 @@ def order_rows(
 
     def work(batch: Batch) -> None:
         if first_look is not None:
-            first_look.note(batch)
+            keys.put(batch.position, first_look.note(batch))
         order.add(batch.position, _key_digests(engine, order_key, fields, batch))
 
     def digests_of(positions: Sequence[int]) -> dict[int, bytes]:
@@ -386,7 +377,7 @@ def hash_pieces(
         TableError: if the table cannot be read or has too many columns.
     """
     _check_columns(source)
-    hashed = _hashed(source, engine, salts, ranks_of_batch, content_key)
+    hashed = _hashed(source, engine, salts, ranks_of_batch, salts.index_of, content_key)
     return in_order(engine.workers, source.batches(source.fields, engine.batch_rows), hashed)
 
 
@@ -395,13 +386,14 @@ def _hashed(
     engine: Engine,
     salts: SaltPlan,
     ranks_of_batch: Callable[[Batch], array[int]],
+    index_of_batch: Callable[[Batch], array[int]],
     content_key: bytes,
 ) -> Callable[[Batch], Piece]:
     """The function that hashes a batch."""
 
     def work(batch: Batch) -> Piece:
         columns = [(item, batch.columns[item.name]) for item in source.fields]
-        ranks, index = ranks_of_batch(batch), salts.index_of(batch)
+        ranks, index = ranks_of_batch(batch), index_of_batch(batch)
         made = engine.hash_batch(salts, columns, ranks, index, content_key)
         return Piece(batch.position, ranks, *made)
 
@@ -425,7 +417,14 @@ def add_sums(sums: Sequence[int], more: Sequence[int]) -> list[int]:
 
 
 def content_digest(fields: Sequence[Field], rows: int, key: bytes, sums: Sequence[int]) -> str:
-    """Keyed digest of a table's values and schema, from the sum over its rows."""
+    """Keyed digest of a table's values and schema, from the sum over its rows.
+
+    It depends on neither the order of rows nor the split into parts, and it never leaves the
+    vault. Without the key the rows' digests are as good as random numbers of 256 bits (SHA-256
+    behind a secret block is a pseudorandom function on messages none of which begins another, and
+    a CBOR array ends itself), so nobody can find two tables with one sum; the HMAC over it hides
+    even the sum.
+    """
     schema = [cbor.encode([item.name, item.logical_type]) for item in fields]
     message = cbor.encode_array([cbor.encode(rows), *schema]) + struct.pack("<4Q", *sums)
     return hmac.new(key, message, hashlib.sha256).hexdigest()

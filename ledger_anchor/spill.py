@@ -28,6 +28,7 @@ from ledger_anchor.row_tree import NodesWriter
 from ledger_anchor.tree import HASH_SIZE, NodeSource
 
 if TYPE_CHECKING:
+    from ledger_anchor.columns import Batch
     from ledger_anchor.rows import Engine
 
 _Placed = tuple[bytearray, bytearray]
@@ -58,37 +59,76 @@ class PrivateFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._writing():
+        with _telling(self._path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             self._descriptor = os.open(path, flags, PRIVATE_MODE)
 
     def write(self, data: bytes | bytearray) -> None:
         """Append."""
         view = memoryview(data)
-        with self._writing():
+        with _telling(self._path):
             while view:
                 view = view[os.write(self._descriptor, view) :]
 
     def close(self) -> None:
         """Close; the disk is not waited for."""
-        with self._writing():
+        with _telling(self._path):
             os.close(self._descriptor)
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {self._path}: {error.strerror}. Free some space or check "
-                "permissions, then run the same command again"
-            ) from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class NumbersFile:
+    """A number for each row by position, written and read in pieces; it is removed in the end.
+
+    Raises:
+        StorageError: if the operating system refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def put(self, position: int, numbers: array[int]) -> None:
+        """Numbers of rows that stand one after another; from several threads."""
+        with _telling(self._path):
+            view = memoryview(numbers).cast("B")
+            at = _NUMBER * position
+            while view:
+                done = os.pwrite(self._descriptor, view, at)
+                view, at = view[done:], at + done
+
+    def of_batch(self, batch: Batch) -> array[int]:
+        """Number of each row of a batch."""
+        with _telling(self._path):
+            size, at = _NUMBER * batch.rows, _NUMBER * batch.position
+            return array("Q", os.pread(self._descriptor, size, at))
+
+    def __enter__(self) -> Self:
+        with _telling(self._path):
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+            self._descriptor = os.open(self._path, flags, PRIVATE_MODE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+        self._path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Refusals of the operating system as errors of this package."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}. Free some space or check permissions, then "
+            "run the same command again"
+        ) from error
 
 
 class Partitions:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from ledger_anchor.columns import Batch, Field, TableSource
 from ledger_anchor.errors import TableError
 from ledger_anchor.rows import Engine
 
 Fetch = Callable[[list[str]], Sequence[bytes]]
-_AT_ONCE = 1 << 18  # new subjects whose keys are asked for together
+# New subjects whose keys are asked for together: more of them, the more there are, because the
+# vault sorts them into a tree whose pages it then writes once.
+_FEWEST, _MOST = 1 << 16, 1 << 20
 
 
 class SubjectKeys:
@@ -46,24 +49,35 @@ class SubjectKeys:
         self._fetch = fetch
         self._waiting: list[str] = []
         self._lock = threading.Lock()
+        self._thread: ThreadPoolExecutor | None = None
+        self._asking: Future[None] | None = None
 
-    def note(self, batch: Batch) -> None:
-        """Look at a batch; keys are asked for when many are waiting."""
-        with self._lock:
-            self._number(batch)
-            if len(self._waiting) >= _AT_ONCE:
-                self._ask()
-
-    def settle(self) -> None:
-        """Ask for the keys that are still waiting."""
-        with self._lock:
-            self._ask()
-
-    def index_of(self, batch: Batch) -> array[int]:
-        """Number of each row's key among the prepared ones."""
+    def note(self, batch: Batch) -> array[int]:
+        """Number of each row's key; keys are asked for when many are waiting, beside the rest."""
         with self._lock:
             numbers = self._number(batch)
-            self._ask()
+            if len(self._waiting) >= min(_MOST, max(_FEWEST, len(self._numbering) // 4)):
+                self._ask_beside()
+        return numbers
+
+    def settle(self) -> None:
+        """Wait until every number has its key."""
+        with self._lock:
+            self._ask_beside()
+            if self._thread is not None:
+                self._thread.shutdown()
+                self._thread = None
+            if self._asking is not None:
+                self._asking.result()
+                self._asking = None
+
+    def index_of(self, batch: Batch) -> array[int]:
+        """Number of each row's key; the key is there."""
+        with self._lock:
+            numbers = self._number(batch)
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                self._ask(waiting)
         return numbers
 
     def _number(self, batch: Batch) -> array[int]:
@@ -73,10 +87,18 @@ class SubjectKeys:
             self._waiting += [subject_text(value) for value in values.take(fresh).to_pylist()]
         return numbers
 
-    def _ask(self) -> None:
+    def _ask_beside(self) -> None:
+        if self._asking is not None:  # keys stand in the order of their numbers
+            self._asking.result()
+            self._asking = None
         if self._waiting:
-            self.prepared.extend(self._fetch(self._waiting))
-            self._waiting = []
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1)
+            waiting, self._waiting = self._waiting, []
+            self._asking = self._thread.submit(self._ask, waiting)
+
+    def _ask(self, subjects: list[str]) -> None:
+        self.prepared.extend(self._fetch(subjects))
 
 
 def subject_text(value: object) -> str:

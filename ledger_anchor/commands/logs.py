@@ -196,7 +196,12 @@ def _serve(options: argparse.Namespace) -> int:
             show(f"serving {folder} on {address} (stop with Ctrl-C)")
         sys.stdout.flush()
 
-    serve(folder, options.host, options.port, announce)
+    beside = None
+    if not options.log:
+        anchors = home_of(options) / "anchors"
+        named = {"log.vkey": anchors / "log.vkey", "policy": anchors / "witnesses" / "policy"}
+        beside = {name: path for name, path in named.items() if path.is_file()}
+    serve(folder, options.host, options.port, announce, beside)
     return GOOD
 
 

@@ -37,8 +37,7 @@ from ledger_anchor.errors import (
 from ledger_anchor.journal import is_erasing
 from ledger_anchor.manifest import read_segments
 from ledger_anchor.proof import cell_digest, verify_proof
-from ledger_anchor.records import ORDER_PURPOSE
-from ledger_anchor.rows import salt_message
+from ledger_anchor.rows import ORDER_PURPOSE, salt_message
 from ledger_anchor.tree import leaf_hash
 from ledger_anchor.vault import derive
 

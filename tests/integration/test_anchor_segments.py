@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from ledger_anchor.errors import (
     ManifestError,
     RootMismatchError,
     SnapshotError,
+    StorageError,
     TableError,
 )
 from ledger_anchor.manifest import MAX_SEGMENTS, read_segments
@@ -262,7 +267,7 @@ def test_records_of_the_first_format_are_audited_proven_and_followed_by_a_whole_
     store, (first,), files = grown(home, (50,))
     folder = store.records.folder_of(first.snapshot_id)
     # As the first version wrote it: no kept nodes, the order key derived from the snapshot's key.
-    from ledger_anchor.records import ORDER_PURPOSE
+    from ledger_anchor.rows import ORDER_PURPOSE
     from ledger_anchor.vault import derive
 
     (folder / "nodes.bin").unlink()
@@ -325,6 +330,39 @@ def test_what_killed_commits_left_is_removed_and_what_others_write_is_not(home: 
         assert [path.name for path in staging.iterdir()] == ["other"]
         assert other.is_dir()
     assert not staging.exists()
+
+
+def test_an_extension_that_fails_anywhere_is_healed_by_the_next_and_never_doubled(
+    home: Path, tmp_path: Path
+) -> None:
+    _, _, files = grown(home, (9,))
+    new = part(home, "new", 100, 3)
+    real, number, seen = os.replace, 0, 1
+
+    def failing(*arguments: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(*arguments)
+
+    while seen >= number:
+        number, seen = number + 1, 0
+        copy = tmp_path / str(number)
+        shutil.copytree(home, copy)
+        listed = [copy / file.relative_to(home) for file in (*files, new)]
+        with pytest.MonkeyPatch.context() as patch, suppress(StorageError):
+            patch.setattr(os, "replace", failing)
+            SnapshotStore(copy).commit_table(spec(*listed))
+        store = SnapshotStore(copy)
+        again = store.commit_table(spec(*listed))
+        assert [item.rows for item in read_segments(again.manifest)] == [9, 3]
+        assert store.reader().size == 2
+        assert store.audit().is_ok
+        folders = {item.name for item in (copy / "vault" / "anchor" / "snapshots").iterdir()}
+        assert folders == {item.snapshot_id for item in store.snapshots()}
+        assert not (copy / "vault" / "anchor" / "staging").exists()
+    assert number > 5
 
 
 def test_orchestration_extends_raw_tables_and_commits_curated_ones_whole(home: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -211,10 +212,43 @@ def test_a_folder_that_cannot_be_read_or_changed_is_told(tmp_path: Path) -> None
     storage = LocalStorage(tmp_path / "log")
     with pytest.raises(StorageError, match="cannot read"):
         storage.read("checkpoint")
-    with pytest.raises(StorageError, match="cannot create"):
+    with pytest.raises(StorageError, match="cannot write"):
         storage.write([("checkpoint", b"x")])
     with pytest.raises(StorageError, match="cannot remove"):
         storage.remove(["checkpoint"])
+
+
+def test_files_are_flushed_one_by_one_where_no_thread_is_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    flushed: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(1) or real(descriptor))
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    LocalStorage(tmp_path / "log").write([("a/1", b"1"), ("b/2", b"2"), ("3", b"3")])
+    assert len(flushed) >= 3 + 3
+    assert list(LocalStorage(tmp_path / "log").files()) == ["3", "a/1", "b/2"]
+
+
+def test_a_write_that_fails_leaves_neither_temporary_files_nor_new_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = LocalStorage(tmp_path / "log")
+    storage.write([("a/1", b"old")])
+
+    def refuse(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(KeyboardInterrupt):
+            storage.write([("a/1", b"new"), ("b/c/2", b"new")])
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "log", tmp_path / "log" / "a",
+                                         tmp_path / "log" / "a" / "1"]  # fmt: skip
+    assert storage.read("a/1") == b"old"
 
 
 def test_what_a_killed_writer_left_is_swept_up(tmp_path: Path) -> None:

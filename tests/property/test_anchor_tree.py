@@ -24,6 +24,7 @@ from ledger_anchor import (
     verify_consistency,
     verify_inclusion,
 )
+from ledger_anchor.engine import build_tree
 from ledger_anchor.errors import ProofShapeError, RootMismatchError
 from ledger_anchor.fast import FastEngine
 from ledger_anchor.plain import PlainEngine
@@ -181,3 +182,16 @@ def test_a_log_on_disk_has_the_root_of_its_entries_however_they_were_batched(
     checkpoint = reader.verify_files()
     assert (checkpoint.size, checkpoint.root) == (len(entries), tree_root(entries))
     assert list(reader.entries()) == entries
+
+
+@pytest.mark.parametrize("use_numba", [True, False])
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1500, 4097])
+def test_a_tree_built_by_an_engine_is_the_tree_over_the_entries(
+    count: int, *, use_numba: bool
+) -> None:
+    entries = [bytes([number % 251]) * (number * 37 % 301) for number in range(count)]
+    built = build_tree(entries, use_numba)
+    assert (built.size, built.root()) == (count, Tree.from_entries(entries).root())
+    for index in range(0, count, 499):
+        proof = inclusion_proof(built, index, count)
+        verify_inclusion(leaf_hash(entries[index]), index, count, proof, tree_root(entries))
