@@ -38,7 +38,7 @@ _START = np.array(IV, np.uint32)
 
 
 @compiled
-def hash_rows(
+def hash_rows(  # noqa: PLR0912 - each branch is a shortcut of the innermost loop
     code: Array,
     cells: Number,
     starts: Array,

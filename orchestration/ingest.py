@@ -22,10 +22,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ledger_anchor import SnapshotStore
 from orchestration.feeds.common import FeedError, Reading, Rejection, VerificationReport
 from orchestration.files import read_json, replacing, write_json
 from orchestration.home import Home
-from orchestration.lake import COMPRESSION, Lake
+from orchestration.lake import COMPRESSION, ROW_GROUP, Lake
 from orchestration.landing import Delivery, Register, refuse
 
 Progress = Callable[[str], None]
@@ -42,6 +43,7 @@ class Source:
         partition_column: Column whose value names the partition (the channel or chain), or None.
         keys: Unique key by dataset for tables whose rows may be delivered twice.
         row_rules: Finds the rows of a table that break its contract: masks by rule id.
+        subject_of: Names the column of a table that holds the person of each row, if any.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Source:
     partition_column: str | None = None
     keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
     row_rules: Callable[[str, pa.Table], Mapping[str, pa.Array]] | None = None
+    subject_of: Callable[[str], str | None] | None = None
 
 
 @dataclass
@@ -62,6 +65,8 @@ class IngestResult:
         status: ``ingested`` or ``refused``.
         rows: Rows added by dataset.
         repeated: Rows that had been ingested before, by dataset.
+        erased: Rows left out, by dataset, since their person was erased; nothing else of them is
+            kept, in quarantine neither.
         rejected: Number of records in quarantine by rule.
         report: What was verified and what could not be.
         reason: Why it was refused.
@@ -72,6 +77,7 @@ class IngestResult:
     status: str = "ingested"
     rows: dict[str, int] = field(default_factory=dict)
     repeated: dict[str, int] = field(default_factory=dict)
+    erased: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
@@ -167,12 +173,29 @@ def _stage(
     rejections: list[Rejection] = []
     for number, group in enumerate(reading):
         for dataset, table in group.items():
-            kept = _without_known(lake, source, dataset, table, result, rejections)
+            known_people = _without_erased(lake, source, dataset, table, result)
+            kept = _without_known(lake, source, dataset, known_people, result, rejections)
             kept = _without_broken(source, dataset, kept, rejections)
             if kept.num_rows:
                 _write_staged(staging, source, dataset, kept, number)
                 result.rows[dataset] = result.rows.get(dataset, 0) + kept.num_rows
     return rejections
+
+
+def _without_erased(
+    lake: Lake, source: Source, dataset: str, table: pa.Table, result: IngestResult
+) -> pa.Table:
+    """Leave out the rows of people who were erased: a delivery must not bring them back."""
+    column = source.subject_of(dataset) if source.subject_of else None
+    if column is None or not table.num_rows:
+        return table
+    people = [str(one) for one in pc.unique(table[column]).to_pylist() if one is not None]
+    erased = SnapshotStore(lake.home.root).erased(source.domain, people)
+    if not erased:
+        return table
+    is_erased = pc.is_in(table[column].cast(pa.string()), pa.array(sorted(erased)))
+    result.erased[dataset] = result.erased.get(dataset, 0) + int(pc.sum(is_erased).as_py())
+    return table.filter(pc.invert(is_erased))
 
 
 def _without_known(
@@ -227,7 +250,12 @@ def _write_staged(
     for partition, rows in _partitioned(table, source.partition_column):
         folder = staging / dataset / partition if partition else staging / dataset
         folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows, folder / f"{number:05d}.parquet", compression=COMPRESSION)
+        pq.write_table(
+            rows,
+            folder / f"{number:05d}.parquet",
+            compression=COMPRESSION,
+            row_group_size=ROW_GROUP,
+        )
 
 
 def _partitioned(table: pa.Table, column: str | None) -> list[tuple[str, pa.Table]]:

@@ -20,6 +20,8 @@ from orchestration.files import replacing, sha256_of_file
 from orchestration.home import Home
 
 COMPRESSION = "zstd"
+#: Rows of a group: reading one row, for its proof, decodes the group it is in.
+ROW_GROUP = 65_536
 #: A part with the schema and no row, so that every table can be read before anything has landed.
 EMPTY_PART = "schema.parquet"
 
@@ -95,12 +97,17 @@ class Lake:
         path = self.folder(dataset) / EMPTY_PART
         if not path.exists():
             with replacing(path) as temporary:
-                pq.write_table(schema.empty_table(), temporary, compression=COMPRESSION)
+                pq.write_table(
+                    schema.empty_table(),
+                    temporary,
+                    compression=COMPRESSION,
+                    row_group_size=ROW_GROUP,
+                )
 
     def write_part(self, path: Path, table: pa.Table) -> None:
         """Write one part file in one step."""
         with replacing(path) as temporary:
-            pq.write_table(table, temporary, compression=COMPRESSION)
+            pq.write_table(table, temporary, compression=COMPRESSION, row_group_size=ROW_GROUP)
 
     def split_known(
         self, dataset: str, incoming: pa.Table, key: Sequence[str]

@@ -46,6 +46,7 @@ def _sources() -> dict[str, Source]:
             open=partial(_open_feed, table),
             keys={table: contract_of(table).unique_key},
             row_rules=_broken_rows,
+            subject_of=_subject_of,
         )
         for table in feed_tables()
     }
@@ -56,6 +57,10 @@ def _sources() -> dict[str, Source]:
         EPCIS: Source(EPCIS, "pharma", _open_epcis, keys=events, row_rules=_broken_rows),
         **feeds,
     }
+
+
+def _subject_of(dataset: str) -> str | None:
+    return contract_of(dataset).subject_column
 
 
 def source_of(kind: str) -> Source:

@@ -58,6 +58,7 @@ def build_ingest(domain: Domain) -> dg.AssetsDefinition:
                     "dagster/row_count": lake.rows(dataset),
                     "rows_added": sum(result.rows.get(dataset, 0) for result in results),
                     "rows_repeated": sum(result.repeated.get(dataset, 0) for result in results),
+                    "rows_erased": sum(result.erased.get(dataset, 0) for result in results),
                 },
                 data_version=dg.DataVersion(lake.fingerprint(dataset)),
             )

@@ -6,8 +6,10 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from ledger_anchor import SnapshotStore, TableSpec
 from orchestration.feeds.common import FeedError, Rejection, VerificationReport
 from orchestration.home import Home
 from orchestration.ingest import Heads, Source, ingest_delivery
@@ -133,3 +135,19 @@ def test_heads_are_kept_by_network(place) -> None:
     heads.advance("fabric", [{"channel": "wages", "height": 9}, {"channel": "other", "height": 1}])
     assert {h["channel"]: h["height"] for h in heads.of("fabric")} == {"wages": 9, "other": 1}
     assert heads.of("eledger") == []
+
+
+def test_a_delivery_does_not_bring_an_erased_person_back(place, tmp_path) -> None:
+    store = SnapshotStore(place.root)
+    part = place.lake / "earlier" / "0.parquet"
+    part.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"id": [1, 2], "worker": ["w1", "w2"]}), part)
+    store.commit_table(TableSpec("earlier", "wages", [part], ["id"], "worker"))
+    store.erase("wages", "w1", "asked for")
+    rows = [{"id": 3, "worker": "w1"}, {"id": 4, "worker": "w2"}, {"id": 5, "worker": None}]
+    source = _source(FakeReading(rows), subject_of=lambda _dataset: "worker")
+    result = ingest_delivery(place, _deliver(place, tmp_path, "one"), source)
+    assert (result.rows, result.erased) == ({TABLE: 2}, {TABLE: 1})
+    kept = pq.read_table(Lake(place).parts(TABLE)[0])
+    assert kept["worker"].to_pylist() == ["w2", None]
+    assert result.rejected == {}
