@@ -18,7 +18,8 @@ from ledger_anchor.errors import DataMissingError, TableError, UnsupportedTypeEr
 BATCH_ROWS = 8_192  # a column's messages of one batch fit in a core's own cache
 _READ_AHEAD = 4  # batches; Arrow decodes longer runs of pages in less time
 # One row of a batch may hold a long document: fewer rows then, so that memory stays bounded.
-_BATCH_BYTES = 32 << 20
+_READ_BYTES = 64 << 20
+_BUFFER = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,8 @@ class TableSource:
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         try:
-            return pq.ParquetFile(file)
+            # Row groups may be larger than memory: columns are read a buffer at a time.
+            return pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
         except FileNotFoundError as error:
             raise DataMissingError(f"{self.dataset}: {file} is missing") from error
         except (OSError, pa.ArrowException) as error:
@@ -235,14 +237,15 @@ class TableSource:
         """
         import pyarrow as pa  # noqa: PLC0415 - only reading Parquet needs it
 
-        size = max(256, min(rows, _BATCH_BYTES // self._row_bytes))
+        read = max(256, min(_READ_AHEAD * rows, _READ_BYTES // self._row_bytes))
+        size = min(rows, read)
         position = 0
         for number, file in enumerate(self.files):
             first = 0
             try:
                 with self._open(file) as part:
                     names = [item.name for item in fields]
-                    for record in part.iter_batches(_READ_AHEAD * size, columns=names):
+                    for record in part.iter_batches(read, columns=names):
                         columns = {
                             item.name: plain_array(record.column(item.name), item)
                             for item in fields

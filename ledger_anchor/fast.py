@@ -41,7 +41,7 @@ class FastKeys:
     """Keys as states of HMAC after the inner and the outer key block: 64 bytes each."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        self.states = np.empty((max(16, len(keys)), 16), np.uint32)
+        self.states = _aligned_rows(max(16, len(keys)))
         self._count = 0
         self.extend(keys)
 
@@ -49,7 +49,7 @@ class FastKeys:
         """Add keys of 32 bytes."""
         first, states = self._count, self.states
         if first + len(keys) > len(states):
-            states = np.empty(((first + len(keys)) * 3 // 2, 16), np.uint32)
+            states = _aligned_rows((first + len(keys)) * 3 // 2)
             states[:first] = self.states[:first]
         joined = _joined(keys)
         hash_kernels.key_states(_code(), _at(joined), len(keys), _HMAC, states, first)
@@ -316,6 +316,13 @@ def _code() -> npt.NDArray[np.int64]:
 
 def _joined(pieces: Sequence[bytes]) -> npt.NDArray[np.uint8]:
     return np.frombuffer(b"".join([*pieces, bytes(_SLACK)]), np.uint8)
+
+
+def _aligned_rows(count: int) -> npt.NDArray[np.uint32]:
+    """Rows of sixteen words, each in one line of the processor's cache."""
+    whole = np.empty(16 * count + 16, np.uint32)
+    first = -(_at(whole) // 4) % 16
+    return whole[first : first + 16 * count].reshape(count, 16)
 
 
 def _at(values: npt.NDArray[Any]) -> int:

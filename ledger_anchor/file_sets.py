@@ -7,10 +7,14 @@ of microdata are never committed this way, and no data subject is erased from th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
+import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +22,7 @@ from ledger_anchor.commit import FILES, append_entry, new_id
 from ledger_anchor.errors import DataMissingError, SnapshotError, StorageError, TableError
 from ledger_anchor.files import PRIVATE_MODE, locked, write_atomic
 from ledger_anchor.manifest import FILE_SET, canonical_json
+from ledger_anchor.parallel import in_order
 from ledger_anchor.records import RECORD, Digests, Record, Snapshot
 from ledger_anchor.staging import seal
 from ledger_anchor.tree import Tree, leaf_hash
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from ledger_anchor.snapshots import FileSetSpec, SnapshotStore
 
 _BUFFER = 1 << 20
+_STRETCH = 4 << 20
+_BLAKE2 = "blake2b:"
 
 
 def commit_files(store: SnapshotStore, spec: FileSetSpec) -> Snapshot:
@@ -83,23 +90,66 @@ def file_tree(described: Sequence[Mapping[str, object]]) -> Tree:
     return Tree(leaf_hash(canonical_json(item)) for item in described)
 
 
-def file_digest(path: Path, key: bytes | None = None) -> str:
-    """SHA-256 of a file, or HMAC-SHA-256 under a key, hex.
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hex.
 
     Raises:
         DataMissingError: if it is missing.
         StorageError: if it cannot be read.
     """
-    running = hashlib.sha256() if key is None else hmac.new(key, digestmod=hashlib.sha256)
+    running = hashlib.sha256()
+    with _reading(path) as stream:
+        while chunk := stream.read(_BUFFER):
+            running.update(chunk)
+    return running.hexdigest()
+
+
+def keyed_digest(path: Path, key: bytes) -> str:
+    """Keyed digest of a file that never leaves the vault: BLAKE2b over those of its stretches.
+
+    It is asked for before anything else of a commit; several threads at a stretch each, with the
+    hash that is quickest without help of the processor, take a fifth of the time of HMAC-SHA-256.
+
+    Raises:
+        DataMissingError: if it is missing.
+        StorageError: if it cannot be read.
+    """
+    with _reading(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+
+        def digest_at(start: int) -> bytes:
+            running = hashlib.blake2b(key=key)
+            for at in range(start, min(start + _STRETCH, size), _BUFFER):
+                running.update(os.pread(stream.fileno(), min(_BUFFER, size - at), at))
+            return running.digest()
+
+        starts = range(0, size, _STRETCH)
+        workers = max(1, min(len(starts), os.cpu_count() or 1))
+        digests = b"".join(in_order(workers, starts, digest_at))
+    whole = hashlib.blake2b(struct.pack(">Q", size) + digests, digest_size=32, key=key)
+    return _BLAKE2 + whole.hexdigest()
+
+
+def has_digest(path: Path, key: bytes, digest: str) -> bool:
+    """Whether a file has a keyed digest; earlier versions recorded HMAC-SHA-256."""
+    if digest.startswith(_BLAKE2):
+        return keyed_digest(path, key) == digest
+    running = hmac.new(key, digestmod=hashlib.sha256)
+    with _reading(path) as stream:
+        while chunk := stream.read(_BUFFER):
+            running.update(chunk)
+    return running.hexdigest() == digest
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[io.FileIO]:
     try:
         with path.open("rb", buffering=0) as stream:
-            while chunk := stream.read(_BUFFER):
-                running.update(chunk)
+            yield stream
     except FileNotFoundError as error:
         raise DataMissingError(f"{path} is missing") from error
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
-    return running.hexdigest()
 
 
 def read_manifest_list(manifest: Mapping[str, object], name: str) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ledger_anchor.lanes import CELL, COMPRESS, COMPRESS_BLOCKS, IV, LANES, LEAF, PAIRS
+from ledger_anchor.lanes import CELL, COMPRESS, COMPRESS_BLOCKS, IV, LANES, LEAF, PAIRS, TURN
 from ledger_anchor.machine import (
     Array,
     Number,
@@ -38,7 +38,7 @@ _START = np.array(IV, np.uint32)
 
 
 @compiled
-def hash_rows(  # noqa: PLR0912 - each branch is a shortcut of the innermost loop
+def hash_rows(
     code: Array,
     cells: Number,
     starts: Array,
@@ -62,46 +62,70 @@ def hash_rows(  # noqa: PLR0912 - each branch is a shortcut of the innermost loo
         out: receives eight words a row; may be empty.
         sums: the digests are added to it, as four numbers in little-endian order; may be empty.
     """
-    columns, rows = starts.shape[0], starts.shape[1] - 1
+    rows = starts.shape[1] - 1
     state, final = np.empty((8, LANES), _U32), np.empty((8, LANES), _U32)
     words, offsets = np.zeros((16, LANES), _U32), np.empty(LANES, _I64)
     places, counts = np.empty(LANES, _I64), np.empty(LANES, _I64)
     joined = np.empty(LANES * 4 * BLOCK, np.uint8)
     for first in range(0, rows, LANES):
-        room, most = _ROOM, 0
-        for lane in range(LANES):
-            row = min(first + lane, rows - 1)
-            size = head_size
-            for column in range(columns):
-                size += starts[column, row + 1] - starts[column, row]
-            counts[lane] = _blocks(size)
-            places[lane] = room - _ROOM
-            room += BLOCK * counts[lane]
-            most = max(most, counts[lane])
+        room = _take_places(first, starts, head_size, places, counts)
         if room > joined.size:
             joined = np.empty(2 * room, np.uint8)
         for lane in range(LANES):
             row = min(first + lane, rows - 1)
             target = joined.ctypes.data + places[lane]
             _join_row(target, row, cells, starts, head, head_size, counts[lane])
+        least, most = counts.min(), counts.max()
         _fill(state, start)
         for block in range(most):
             for lane in range(LANES):
                 offsets[lane] = places[lane] + BLOCK * min(block, counts[lane] - 1)
             call3(code[COMPRESS_BLOCKS], state.ctypes.data, joined.ctypes.data, offsets.ctypes.data)
-            for lane in range(LANES):
-                if counts[lane] == block + 1:
-                    for i in range(8):
-                        final[i, lane] = state[i, lane]
+            if least < most:
+                _keep_finished(state, counts, block, final)
+        if least == most:
+            state, final = final, state
         if finish.size:
             _finish(code, final, words, finish)
         if out.size:
             _put_digests(final, first, rows, out)
         if sums.size:
-            for lane in range(min(LANES, rows - first)):
-                for i in range(4):
-                    high = _U64(swap(final[2 * i + 1, lane])) << _U64(32)
-                    sums[i] += high | _U64(swap(final[2 * i, lane]))
+            _add_digests(final, min(LANES, rows - first), sums)
+
+
+@inlined
+def _take_places(
+    first: Number, starts: Array, head_size: Number, places: Array, counts: Array
+) -> Number:
+    """Places and numbers of blocks of sixteen rows' messages; the room they take."""
+    room = 0
+    for lane in range(LANES):
+        row = min(first + lane, starts.shape[1] - 2)
+        size = head_size
+        for column in range(starts.shape[0]):
+            size += starts[column, row + 1] - starts[column, row]
+        counts[lane] = _blocks(size)
+        places[lane] = room
+        room += BLOCK * counts[lane]
+    return room + _ROOM
+
+
+@inlined
+def _keep_finished(state: Array, counts: Array, block: Number, final: Array) -> None:
+    """Keep the states of messages whose last block this was."""
+    for lane in range(LANES):
+        if counts[lane] == block + 1:
+            for i in range(8):
+                final[i, lane] = state[i, lane]
+
+
+@inlined
+def _add_digests(state: Array, lanes: Number, sums: Array) -> None:
+    """Add digests as four numbers in little-endian order."""
+    for lane in range(lanes):
+        for i in range(4):
+            high = _U64(swap(state[2 * i + 1, lane])) << _U64(32)
+            sums[i] += high | _U64(swap(state[2 * i, lane]))
 
 
 @inlined
@@ -141,13 +165,18 @@ def _join_row(
     for column in range(starts.shape[0]):
         source = cells + starts[column, row]
         size = starts[column, row + 1] - starts[column, row]
-        for done in range(0, size, 16):
+        copy16(at, source)
+        done = 16
+        while done < size:  # a range would divide
             copy16(at + done, source + done)
+            done += 16
         at += size
     store(at, _U64(0x80))
     end = target + BLOCK * blocks
-    for zeros in range(at + 8, end, 8):
+    zeros = at + 8
+    while zeros < end:
         store(zeros, _U64(0))
+        zeros += 8
     store(end - 8, swap(_U64(8 * (BLOCK + at - target))))
 
 
@@ -243,11 +272,13 @@ def hash_cells(
     rows, columns = ranks.size, starts.shape[0]
     keys, places = np.empty((16, LANES), _U32), np.empty((2, LANES), _U32)
     parts, counts = np.empty((3, LANES), _I64), np.empty(LANES, _I64)
-    block, offsets = np.empty((LANES, 8), _U64), np.arange(LANES) * BLOCK
+    block, offsets = np.empty((LANES, 8), _U64), np.empty(LANES, _I64)
+    in_block = np.arange(LANES) * BLOCK
     message = _leaf_message(columns)
     digests = message[1 : 1 + 8 * columns]
     for first in range(0, rows, LANES):
-        _take_keys(first, ranks, states, index, keys, places)
+        _take_rows(first, ranks, states.ctypes.data, index, offsets, places)
+        call3(code[TURN], 0, offsets.ctypes.data, keys.ctypes.data)
         for column in range(columns):
             most = _find_blocks(first, column, cells, starts, shapes, block, parts, counts)
             out = digests.ctypes.data + 8 * _VECTOR * column
@@ -263,7 +294,7 @@ def hash_cells(
             for number in range(1, most):
                 _fill_blocks(number, first, column, cells, starts, shapes, block)
                 before = digests[8 * column : 8 * column + 8].copy()
-                call3(code[COMPRESS_BLOCKS], out, block.ctypes.data, offsets.ctypes.data)
+                call3(code[COMPRESS_BLOCKS], out, block.ctypes.data, in_block.ctypes.data)
                 for lane in range(LANES):
                     if number >= counts[lane]:
                         for i in range(8):
@@ -275,17 +306,15 @@ def hash_cells(
 
 
 @inlined
-def _take_keys(
-    first: Number, ranks: Array, states: Array, index: Array, keys: Array, places: Array
+def _take_rows(
+    first: Number, ranks: Array, states: Number, index: Array, keys: Array, places: Array
 ) -> None:
-    """Put sixteen rows' numbers and keys into lanes; idle lanes repeat the last row."""
+    """Sixteen rows' numbers in lanes, and where the states of their keys are."""
     for lane in range(LANES):
         row = min(first + lane, ranks.size - 1)
         places[0, lane] = _U32(ranks[row] >> _U64(32))
         places[1, lane] = _U32(ranks[row] & _U64(0xFFFFFFFF))
-        key = index[row]
-        for i in range(16):
-            keys[i, lane] = states[key, i]
+        keys[lane] = states + BLOCK * _I64(index[row])
 
 
 @inlined

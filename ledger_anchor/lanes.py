@@ -95,10 +95,7 @@ class _Code:
         return [self.load(self.b.add(base, place), 0) for place in places]
 
     def turned(self, rows: Sequence[Value]) -> list[Value]:
-        """Sixteen blocks as sixteen vectors of big-endian words, a block in each lane.
-
-        The matrix of words is transposed in four rounds, each of which exchanges halves of pairs.
-        """
+        """Word i of every row in vector i, in four rounds that each exchange halves of pairs."""
         rows = list(rows)
         for step in (1, 2, 4, 8):
             low = [lane if lane & step == 0 else LANES + lane - step for lane in range(LANES)]
@@ -108,7 +105,11 @@ class _Code:
                     left, right = rows[first], rows[first + step]
                     rows[first] = self._shuffle(left, right, low)
                     rows[first + step] = self._shuffle(left, right, high)
-        return [self.swap(row) for row in rows]
+        return rows
+
+    def blocks(self, base: Value, offsets: Value) -> list[Value]:
+        """Sixteen blocks as sixteen vectors of big-endian words, a block in each lane."""
+        return [self.swap(row) for row in self.turned(self.rows(base, offsets))]
 
     def swap(self, x: Value) -> Value:
         """Each word's bytes in the other order."""
@@ -230,7 +231,12 @@ def _write_compress(code: _Code, state: Value, words: Value) -> None:
 
 def _write_compress_blocks(code: _Code, state: Value, base: Value, offsets: Value) -> None:
     before = [code.load(state, number) for number in range(8)]
-    code.store(state, code.compress(before, code.turned(code.rows(base, offsets))))
+    code.store(state, code.compress(before, code.blocks(base, offsets)))
+
+
+def _write_turn(code: _Code, base: Value, offsets: Value, out: Value) -> None:
+    """Sixteen times sixteen words, which stand in the machine's order, put into lanes."""
+    code.store(out, code.turned(code.rows(base, offsets)))
 
 
 def _write_leaf(code: _Code, state: Value, above: Value) -> None:
@@ -246,7 +252,7 @@ def _write_leaf(code: _Code, state: Value, above: Value) -> None:
 
 def _write_pairs(code: _Code, base: Value, offsets: Value, out: Value) -> None:
     """Nodes of a tree: SHA-256(0x01 || left || right), the children of a node side by side."""
-    children = code.turned(code.rows(base, offsets))
+    children = code.blocks(base, offsets)
     message = [code.joined(left, right, 3) for left, right in itertools.pairwise(children)]
     first = code.b.or_(_splat(1 << 24), code.b.lshr(children[0], _splat(8)))
     middle = code.compress(_START, [first, *message])
@@ -283,12 +289,11 @@ def _write_cell(
         code.rows(number(_I64, 0), code.b.add(parts, number(_I64, 8 * LANES * part)))
         for part in range(3)
     )
-    body = code.turned(
-        [
-            code.b.or_(code.b.and_(value, mask), template)
-            for value, mask, template in zip(values, masks, templates, strict=True)
-        ]
-    )
+    rows = [
+        code.b.or_(code.b.and_(value, mask), template)
+        for value, mask, template in zip(values, masks, templates, strict=True)
+    ]
+    body = [code.swap(words) for words in code.turned(rows)]
     start = [_splat(0x8350), *salt[:4], _splat(0)]  # an array of three; sixteen bytes
     front = [code.joined(left, right, 2) for left, right in itertools.pairwise(start)]
     block = [*front[:4], code.b.or_(front[4], body[4]), *body[5:]]
@@ -312,6 +317,11 @@ def _compress(_context: Value, state: Value, words: Value) -> Value:
 @instruction
 def _compress_blocks(_context: Value, state: Value, base: Value, offsets: Value) -> Value:
     return types.void(state, base, offsets), _generator(_write_compress_blocks)
+
+
+@instruction
+def _turn(_context: Value, base: Value, offsets: Value, out: Value) -> Value:
+    return types.void(base, offsets, out), _generator(_write_turn)
 
 
 @instruction
@@ -348,6 +358,11 @@ def compress_blocks(state: Any, base: Any, offsets: Any) -> None:
     _compress_blocks(state, base, offsets)
 
 
+def turn(base: Any, offsets: Any, out: Any) -> None:
+    """Put sixteen rows of sixteen words at ``base`` plus ``offsets`` into lanes."""
+    _turn(base, offsets, out)
+
+
 def leaf(state: Any, above: Any) -> None:
     """Compress sixteen blocks of words that lie a byte late into states; see ``_write_leaf``."""
     _leaf(state, above)
@@ -365,9 +380,9 @@ def cell(keys: Any, places: Any, snapshot: Any, column: Any, parts: Any, out: An
 
 @functools.cache
 def addresses() -> tuple[int, ...]:
-    """Addresses of ``compress``, ``compress_blocks``, ``leaf``, ``pairs`` and ``cell``."""
-    taken = ((compress, 2), (compress_blocks, 3), (leaf, 2), (pairs, 3), (cell, 6))
+    """Addresses of ``compress`` and the rest, by the numbers below."""
+    taken = ((compress, 2), (compress_blocks, 3), (leaf, 2), (pairs, 3), (cell, 6), (turn, 3))
     return tuple(address_of(function, count) for function, count in taken)
 
 
-COMPRESS, COMPRESS_BLOCKS, LEAF, PAIRS, CELL = range(5)
+COMPRESS, COMPRESS_BLOCKS, LEAF, PAIRS, CELL, TURN = range(6)

@@ -9,6 +9,7 @@ nothing in it may tell a value of a row.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -20,6 +21,9 @@ ROW_COMMIT = "row-commit/1"
 FILE_SET = "file-set/1"
 MAX_SEGMENTS = 64
 MAX_BYTES = 65_535  # an entry's length is a u16 in its bundle (C2SP tlog-tiles)
+MAX_DEPTH = 100
+_STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
 _MAX_INT = 2**53 - 1  # beyond it JSON readers disagree (RFC 8785, section 3.2.2.3)
 
 
@@ -37,11 +41,9 @@ def canonical_json(value: object) -> bytes:
             surrogates and other types, naming the place.
     """
     try:
-        plain = _plain(value)
+        plain = _plain(value, 0)
     except _OddValueError as error:
         raise ManifestError(f"${''.join(reversed(error.path))}: {error}") from None
-    except RecursionError as error:
-        raise ManifestError("objects and lists inside each other, too deep to be read") from error
     text = json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     try:
         return text.encode()
@@ -57,7 +59,7 @@ class _OddValueError(Exception):
         self.path: list[str] = []
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, depth: int) -> object:
     # The types JSON reading gives come first: this is most of the time a proof takes.
     kind = type(value)
     if value is None or kind is str or kind is bool:
@@ -68,13 +70,15 @@ def _plain(value: object) -> object:
         if abs(value) > _MAX_INT:
             raise _OddValueError("an integer beyond 2**53 - 1; write it as text")
         return value
+    if depth >= MAX_DEPTH:
+        raise _OddValueError(f"more than {MAX_DEPTH} objects and lists in each other: too deep")
     if kind is dict or isinstance(value, Mapping):
-        return _plain_mapping(cast("Mapping[object, object]", value))
+        return _plain_mapping(cast("Mapping[object, object]", value), depth + 1)
     if kind is list or (isinstance(value, Sequence) and not isinstance(value, bytes | bytearray)):
         plain = []
         for inner in cast("Sequence[object]", value):
             try:
-                plain.append(_plain(inner))
+                plain.append(_plain(inner, depth + 1))
             except _OddValueError as error:
                 error.path.append(f"[{len(plain)}]")
                 raise
@@ -82,13 +86,13 @@ def _plain(value: object) -> object:
     raise _OddValueError(f"a {type(value).__name__} has no canonical form")
 
 
-def _plain_mapping(value: Mapping[object, object]) -> dict[str, object]:
+def _plain_mapping(value: Mapping[object, object], depth: int) -> dict[str, object]:
     plain: dict[str, object] = {}
     for key, inner in value.items():
         if not isinstance(key, str) or not key.isascii():
             raise _OddValueError(f"keys must be ASCII text, found {key!r}")
         try:
-            plain[key] = _plain(inner)
+            plain[key] = _plain(inner, depth)
         except _OddValueError as error:
             error.path.append(f".{key}")
             raise
@@ -110,6 +114,24 @@ def encode_manifest(manifest: Mapping[str, object]) -> bytes:
     return entry
 
 
+def check_depth(data: bytes) -> None:
+    """Refuse JSON whose objects and lists stand too deep in each other, before it is read.
+
+    Python's reader goes as deep as its stack, and other libraries lift the limit that guards it.
+
+    Raises:
+        ManifestError: beyond ``MAX_DEPTH`` levels.
+    """
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for found in _STRINGS_AND_BRACKETS.finditer(data):
+        mark = found[0]
+        depth += (mark in _OPENING) - (mark in _CLOSING)
+        if depth > MAX_DEPTH:
+            raise ManifestError(f"more than {MAX_DEPTH} objects and lists in each other: too deep")
+
+
 def decode_manifest(entry: bytes) -> dict[str, object]:
     """Read a log entry as a manifest.
 
@@ -123,6 +145,7 @@ def decode_manifest(entry: bytes) -> dict[str, object]:
         ManifestError: if it is not canonical JSON of a known format version.
     """
     try:
+        check_depth(entry)
         manifest = json.loads(entry)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ManifestError("a log entry that is not JSON: not a manifest") from error

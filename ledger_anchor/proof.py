@@ -31,6 +31,7 @@ from ledger_anchor.manifest import (
     FORMAT,
     ROW_COMMIT,
     canonical_json,
+    check_depth,
     decode_manifest,
     encode_manifest,
 )
@@ -269,11 +270,12 @@ def _read_extra(raw: bytes | None) -> dict[str, object]:
     if raw is None:
         return {}
     try:
+        check_depth(raw)
         extra = json.loads(raw, parse_float=_refuse, parse_constant=_refuse)
         # The manifest inside is held to canonical_json; for the rest one spelling is enough.
         again = json.dumps(extra, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         is_canonical = again.encode() == raw
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, ManifestError) as error:
         raise ProofError("the extra line is not canonical JSON") from error
     if not isinstance(extra, dict) or extra.get("format") != EXTRA_FORMAT or not is_canonical:
         raise ProofError(f"the extra line is not of format {EXTRA_FORMAT}")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from ledger_anchor.commit import FILES, commit_table
 from ledger_anchor.engine import choose_engine
 from ledger_anchor.errors import DataMissingError, LogMissingError, StorageError, TableError
-from ledger_anchor.file_sets import commit_files, file_digest
+from ledger_anchor.file_sets import commit_files, has_digest, keyed_digest
 from ledger_anchor.files import PUBLIC_MODE, locked, make_folder, write_atomic
 from ledger_anchor.journal import finish_erasure
 from ledger_anchor.layout import extents_in_place
@@ -344,7 +344,7 @@ class SnapshotStore:
         Raises:
             DataMissingError: if the file is missing.
         """
-        return file_digest(path, self.derived(FILES))
+        return keyed_digest(path, self.derived(FILES))
 
     def parts_of(self, files: Sequence[Path]) -> tuple[Part, ...]:
         """Files of a snapshot as its record names them.
@@ -375,7 +375,7 @@ class SnapshotStore:
     def is_as_kept(self, part: Part) -> bool:
         """Whether a file is there and has the bytes that were recorded."""
         path = self.home / part.path
-        return path.is_file() and self.part_digest(path) == part.digest
+        return path.is_file() and has_digest(path, self.derived(FILES), part.digest)
 
     def _copy_part(self, snapshot_id: str, number: int, part: Part) -> Part:
         source = self.home / part.path
@@ -391,7 +391,7 @@ class SnapshotStore:
         except OSError as error:
             target.unlink(missing_ok=True)
             raise StorageError(f"cannot copy {source} to {target}: {error.strerror}") from error
-        if self.part_digest(target) != part.digest:
+        if not has_digest(target, self.derived(FILES), part.digest):
             target.unlink()
             raise DataMissingError(_gone(snapshot_id, part))
         return replace(part, path=target.relative_to(self.home).as_posix())

@@ -104,7 +104,8 @@ class Vault:
 
         Args:
             domain: the domain the subjects belong to.
-            subjects: their ids as they stand in the table (keyed hashes), each once.
+            subjects: their ids as they stand in the table (keyed hashes), each once; it is
+                quickest if they are sorted.
 
         Returns:
             One key of 32 bytes per subject.
@@ -113,23 +114,29 @@ class Vault:
             SubjectErasedError: if one of them was erased: it never gets a key again.
             StorageError: if the key store cannot be read or written.
         """
+        keys: list[bytes] = []
         with open_database(self._subjects, _SUBJECT_SCHEMA) as database:
-            keys = _known_keys(database, domain, subjects)
-            missing = [number for number, key in enumerate(keys) if key is None]
-            if self._erased_of(database, domain, [subjects[number] for number in missing]):
-                raise SubjectErasedError(
-                    f"{domain}: expected data subjects that may have a key; found one that was "
-                    "erased. Leave erased subjects out of the table, then commit it again"
-                )
-            # In the order of the store's pages, which are then written once.
-            missing.sort(key=subjects.__getitem__)
-            for at in range(0, len(missing), _AT_ONCE):
-                some = missing[at : at + _AT_ONCE]
-                drawn = secrets.token_bytes(KEY_SIZE * len(some))
-                _store_keys(database, domain, [subjects[number] for number in some], drawn)
-                for place, number in enumerate(some):
-                    keys[number] = drawn[KEY_SIZE * place : KEY_SIZE * (place + 1)]
-            return [key for key in keys if key is not None]
+            database.execute(_CACHE)
+            for at in range(0, len(subjects), _AT_ONCE):
+                keys += self._keys_of(database, domain, subjects[at : at + _AT_ONCE])
+        return keys
+
+    def _keys_of(
+        self, database: sqlite3.Connection, domain: str, subjects: Sequence[str]
+    ) -> list[bytes]:
+        keys = _known_keys(database, domain, subjects)
+        missing = [number for number, key in enumerate(keys) if key is None]
+        fresh = [subjects[number] for number in missing]
+        if self._erased_of(database, domain, fresh):
+            raise SubjectErasedError(
+                f"{domain}: expected data subjects that may have a key; found one that was "
+                "erased. Leave erased subjects out of the table, then commit it again"
+            )
+        drawn = secrets.token_bytes(KEY_SIZE * len(fresh))
+        _store_keys(database, domain, fresh, drawn)
+        for number, start in zip(missing, range(0, len(drawn), KEY_SIZE), strict=True):
+            keys[number] = drawn[start : start + KEY_SIZE]
+        return [key for key in keys if key is not None]
 
     def known_subject_keys(self, domain: str, subjects: Sequence[str]) -> list[bytes | None]:
         """Keys of data subjects as far as the vault has them: None for the others.
@@ -146,8 +153,12 @@ class Vault:
         """
         if not self._subjects.exists():
             return [None] * len(subjects)
+        keys: list[bytes | None] = []
         with open_database(self._subjects, None) as database:
-            return _known_keys(database, domain, subjects)
+            database.execute(_CACHE)
+            for at in range(0, len(subjects), _AT_ONCE):
+                keys += _known_keys(database, domain, subjects[at : at + _AT_ONCE])
+        return keys
 
     def subject_key(self, domain: str, subject: str) -> bytes | None:
         """The key of one data subject, None if the vault has none.
@@ -278,12 +289,14 @@ def _known_keys(
     database: sqlite3.Connection, domain: str, subjects: Sequence[str]
 ) -> list[bytes | None]:
     """Keys in the order asked for, None where there is none."""
-    database.execute(_CACHE)
+    listed = _as_json(subjects)
     keys: list[bytes | None] = [None] * len(subjects)
-    for number, key in database.execute(_FIND, (json.dumps(subjects), domain)):
-        keys[number] = key
-    for number in _unlisted(subjects):
-        row = database.execute(_FIND_ONE, (domain, subjects[number])).fetchone()
+    if listed is not None:
+        for number, key in database.execute(_FIND, (listed, domain)):
+            keys[number] = key
+        return keys
+    for number, subject in enumerate(subjects):
+        row = database.execute(_FIND_ONE, (domain, subject)).fetchone()
         keys[number] = None if row is None else row[0]
     return keys
 
@@ -292,21 +305,26 @@ def _store_keys(
     database: sqlite3.Connection, domain: str, subjects: Sequence[str], keys: bytes
 ) -> None:
     """Store new keys. A list as JSON is one statement, five times as fast as a row at a time."""
-    odd = _unlisted(subjects)
-    listed = [None if number in odd else one for number, one in enumerate(subjects)]
-    database.execute(_STORE, (domain, keys, json.dumps(listed)))
-    for number in odd:
+    listed = _as_json(subjects)
+    if listed is not None:
+        database.execute(_STORE, (domain, keys, listed))
+        return
+    for number, subject in enumerate(subjects):
         key = keys[KEY_SIZE * number : KEY_SIZE * (number + 1)]
-        database.execute(_STORE_ONE, (domain, subjects[number], key))
+        database.execute(_STORE_ONE, (domain, subject, key))
 
 
-def _unlisted(subjects: Sequence[str]) -> set[int]:
-    """Numbers of subjects that SQLite's JSON would cut short: it ends text at a NUL."""
-    if "\0" not in "".join(subjects):
-        return set()
-    return {number for number, subject in enumerate(subjects) if "\0" in subject}
+def _as_json(subjects: Sequence[str]) -> str | None:
+    """A list as JSON; None if SQLite would cut a text short, as it does at a NUL."""
+    joined = '","'.join(subjects)
+    raw = joined.encode()
+    plain = len(raw) - 2 * max(0, len(subjects) - 1)
+    if len(raw.translate(None, _ESCAPED)) == plain:
+        return f'["{joined}"]' if subjects else "[]"
+    return None if b"\0" in raw else json.dumps(subjects)
 
 
+_ESCAPED = b'"\\' + bytes(range(32))  # what JSON does not write as it is
 _SUBJECT_SCHEMA = """
 PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS subject_keys (
@@ -325,7 +343,7 @@ _FIND = (  # CROSS JOIN: SQLite takes the list first, whatever it thinks of the 
 _FIND_ONE = "SELECT key FROM subject_keys WHERE domain = ? AND subject = ?"
 _STORE = (
     f"INSERT INTO subject_keys SELECT ?, value, substr(?, {KEY_SIZE} * key + 1, {KEY_SIZE}) "
-    "FROM json_each(?) WHERE value IS NOT NULL"
+    "FROM json_each(?)"
 )
 _STORE_ONE = "INSERT INTO subject_keys VALUES (?, ?, ?)"
 

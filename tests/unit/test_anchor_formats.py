@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import sys
 from decimal import Decimal
 
 import cbor2
@@ -291,3 +292,16 @@ def test_a_manifest_nested_too_deep_is_refused() -> None:
         nested = [nested]
     with pytest.raises(ManifestError, match="too deep"):
         canonical_json(nested)
+
+
+def test_depth_is_bounded_whatever_limit_python_has() -> None:
+    deep = b"[" * 30_000
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)  # as libraries of elliptic curves do when they are imported
+    try:
+        with pytest.raises(ManifestError):
+            decode_manifest(deep)
+    finally:
+        sys.setrecursionlimit(before)
+    quoted = canonical_json({"format": FORMAT, "note": "[{" * 200 + '\\"'})
+    assert decode_manifest(quoted)["note"] == "[{" * 200 + '\\"'
