@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ledger_anchor.machine import Array, Number, compiled, inlined, load8, load64, store, swap
+from ledger_anchor.machine import Number, compiled, inlined, load8, load64, number, store, swap
 
 NULL = 0xF6
 _U8, _U64, _I64 = np.uint8, np.uint64, np.int64
@@ -109,7 +109,7 @@ def encode_numbers(
     prefix_size: Number,
     cells: Number,
     at: Number,
-    starts: Array,
+    starts: Number,
 ) -> Number:
     """Write a column's CBOR from place ``at`` of ``cells``; the place after it.
 
@@ -126,27 +126,27 @@ def encode_numbers(
         starts: receives the place of each value, and of the end.
     """
     for row in range(rows):
-        starts[row] = at
-        number = first + row
+        store(starts + 8 * row, at)
+        place = first + row
         out = cells + at
-        if not _is_valid(bits, number):
+        if not _is_valid(bits, place):
             store(out, _U8(NULL))
             at += 1
         elif kind == 3:
-            at += _put_float(out, load64(values + 8 * number))
+            at += _put_float(out, load64(values + 8 * place))
         elif kind == 4:
-            store(out, _U8(0xF4 + _is_valid(values, number)))
+            store(out, _U8(0xF4 + _is_valid(values, place)))
             at += 1
         else:
             if prefix_size:
                 store(out, prefix)
             width = 16 if kind == 2 else 8
-            low = load64(values + width * number)
+            low = load64(values + width * place)
             high = _I64(low) >> 63 if kind == 0 else _I64(0)
             if kind == 2:
-                high = _I64(load64(values + width * number + 8))
+                high = number(values + width * place + 8)
             at += prefix_size + _put_integer(out + prefix_size, low, high)
-    starts[rows] = at
+    store(starts + 8 * rows, at)
     return at
 
 
@@ -160,13 +160,13 @@ def encode_strings(
     major: Number,
     cells: Number,
     at: Number,
-    starts: Array,
+    starts: Number,
 ) -> Number:
     """Write a column of text (major 3) or blobs (major 2) like ``encode_numbers``."""
-    begin = _I64(load64(offsets + 8 * first))
+    begin = number(offsets + 8 * first)
     for row in range(rows):
-        starts[row] = at
-        end = _I64(load64(offsets + 8 * (first + row + 1)))
+        store(starts + 8 * row, at)
+        end = number(offsets + 8 * (first + row + 1))
         if _is_valid(bits, first + row):
             size = end - begin
             at += _put_head(cells + at, _U64(major), _U64(size))
@@ -176,7 +176,7 @@ def encode_strings(
             store(cells + at, _U8(NULL))
             at += 1
         begin = end
-    starts[rows] = at
+    store(starts + 8 * rows, at)
     return at
 
 

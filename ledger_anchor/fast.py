@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import os
 import secrets
+import struct
 from array import array
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -20,18 +21,17 @@ import numpy.typing as npt
 
 from ledger_anchor import cbor, cbor_kernels, hash_kernels, record_kernels, tree
 from ledger_anchor.columns import Field
-from ledger_anchor.lanes import IV, addresses
+from ledger_anchor.lanes import IV, LANES, addresses
 from ledger_anchor.numpy_records import NumpyRecords, numbers
 from ledger_anchor.rows import Columns, Hashes, SaltPlan
 from ledger_anchor.tree import HASH_SIZE
 
 _SLACK = 64  # kernels read a block around a value
 _KEY_SIZE = 32
-_HMAC = np.array([0x36363636, 0x5C5C5C5C], np.uint32)
-_PLAIN = np.array([0], np.uint32)
-_START = np.array(IV, np.uint32)
-_NOTHING = np.zeros(0, np.uint32)
-_NO_SUMS = np.zeros(0, np.uint64)
+_STATE_SIZE = 32
+_INNER, _OUTER = 0x36363636, 0x5C5C5C5C  # what HMAC's two key blocks are xored with
+_START = np.frombuffer(struct.pack(">8I", *IV), np.uint32)
+_MESSAGES = 64 << 10  # room for sixteen rows' messages to begin with
 _FEW_PAIRS = 64
 _SIGNED, _UNSIGNED, _WIDE, _FLOAT, _BOOL = range(5)
 _LONGEST_NUMBER = {_SIGNED: 9, _UNSIGNED: 9, _WIDE: 19, _FLOAT: 9, _BOOL: 1}
@@ -51,8 +51,8 @@ class FastKeys:
         if first + len(keys) > len(states):
             states = _aligned_rows((first + len(keys)) * 3 // 2)
             states[:first] = self.states[:first]
-        joined = _joined(keys)
-        hash_kernels.key_states(_code(), _at(joined), len(keys), _HMAC, states, first)
+        _key_states(keys, _INNER, states, first, 0)
+        _key_states(keys, _OUTER, states, first, _STATE_SIZE)
         # Batches that run meanwhile keep the array they have.
         self.states, self._count = states, first + len(keys)
 
@@ -82,14 +82,12 @@ class FastNumbering:
         self._make_room(rows)
         found, fresh = np.empty(rows, np.uint64), np.empty(rows, np.int64)
         more = record_kernels.number_values(
-            _at(taken.cells),
-            taken.starts[0],
-            self._points,
-            self._slots,
-            self._marks,
+            taken.job,
+            _at(self._points),
+            record_kernels.Table(_at(self._slots), len(self._slots) - 1, _at(self._marks)),
             self._known,
-            found,
-            fresh,
+            _at(found),
+            _at(fresh),
         )
         self._known += more
         return numbers(found), fresh[:more].tolist()
@@ -97,12 +95,13 @@ class FastNumbering:
     def _make_room(self, rows: int) -> None:
         most = self._known + rows
         if most >= len(self._marks):
-            marks = np.empty((most * 3 // 2, 2), np.uint64)
+            marks = np.empty((most * 3 // 2 + 1, 2), np.uint64)
             marks[: self._known + 1] = self._marks[: self._known + 1]
             self._marks = marks
         if 2 * most > self._slots.size:
             self._slots = np.zeros(1 << (2 * most).bit_length(), np.uint32)
-            record_kernels.place_again(self._slots, self._marks, self._known)
+            table = record_kernels.Table(_at(self._slots), len(self._slots) - 1, _at(self._marks))
+            record_kernels.place_again(table, self._known)
 
     def __len__(self) -> int:
         return self._known
@@ -126,9 +125,9 @@ class FastEngine(NumpyRecords):
 
     def keyed_rows(self, key: bytes, columns: Columns, rows: int) -> bytes:
         """HMAC of each row's CBOR array."""
-        states = FastKeys([key]).states[0]
-        out = np.empty(8 * rows, np.uint32)
-        _hash_rows(_Values(columns, rows), states[:8], states[8:], out, _NO_SUMS)
+        states, out = FastKeys([key]).states, np.empty(8 * rows, np.uint32)
+        start = _at(states)
+        _hash_rows(_Values(columns, rows), start, start + _STATE_SIZE, _at(out), 0)
         return out.tobytes()
 
     def hash_batch(
@@ -141,24 +140,27 @@ class FastEngine(NumpyRecords):
     ) -> Hashes:
         """Leaves, prefixes and content sums of a batch."""
         rows = len(ranks)
-        values = _Values(columns, rows)
-        shapes = _shapes(tuple(item.name for item, _ in columns))
+        values, names = _Values(columns, rows), tuple(item.name for item, _ in columns)
+        shapes, room = _shapes(names), _leaf_room(len(columns)).copy()
         leaves = np.empty(8 * rows, np.uint32)
         prefixes = np.empty(rows * len(columns), np.uint32)
-        hash_kernels.hash_cells(
-            _code(),
-            _at(values.cells),
-            values.starts,
-            shapes,
-            np.frombuffer(salts.snapshot, ">u4").astype(np.uint32),
-            np.frombuffer(ranks, np.uint64),
-            cast("FastKeys", salts.prepared).states,
-            np.frombuffer(key_index, np.uint64),
-            leaves,
-            prefixes,
+        snapshot = np.frombuffer(salts.snapshot, ">u4").astype(np.uint32)
+        numbered, index = np.frombuffer(ranks, np.uint64), np.frombuffer(key_index, np.uint64)
+        states = cast("FastKeys", salts.prepared).states
+        job = hash_kernels.CellJob(
+            start=_at(_START),
+            snapshot=_at(snapshot),
+            ranks=_at(numbered),
+            states=_at(states),
+            key_index=_at(index),
+            leaves=_at(leaves),
+            prefixes=_at(prefixes),
+            room=_at(room),
+            message=(len(room) - hash_kernels.CELL_ROOM) // hash_kernels.VECTOR - 1,
         )
-        words = np.zeros(4, np.uint64)
-        _hash_rows(values, _content_state(content_key), _NOTHING, _NOTHING, words)
+        hash_kernels.hash_cells(_at(_code()), values.job, shapes.job, job)
+        state, words = _content_state(content_key), np.zeros(4, np.uint64)
+        _hash_rows(values, _at(state), 0, 0, _at(words))
         first, second, third, fourth = (int(word) for word in words)
         return Hashes(leaves.tobytes(), prefixes.tobytes(), (first, second, third, fourth))
 
@@ -168,8 +170,9 @@ class FastEngine(NumpyRecords):
         if pairs < _FEW_PAIRS:
             return tree.hash_pairs(nodes)
         out = np.empty(8 * pairs, np.uint32)
-        taken = np.frombuffer(nodes, np.uint8)
-        hash_kernels.hash_pairs(_code(), _at(taken), pairs, out)
+        taken, room = np.frombuffer(nodes, np.uint8), _pair_room().copy()
+        start = _at(_START)
+        hash_kernels.hash_pairs(_at(_code()), _at(taken), pairs, start, _at(room), _at(out))
         return out.tobytes()
 
     def scatter(
@@ -177,8 +180,9 @@ class FastEngine(NumpyRecords):
     ) -> None:
         """Copy records to their places."""
         to, taken = np.frombuffer(target, np.uint8), np.frombuffer(data, np.uint8)
-        at = np.frombuffer(places, np.uint64)
-        record_kernels.scatter(_at(to), at, np.uint64(base), _at(taken), width)
+        record_kernels.scatter(
+            _at(to), places.buffer_info()[0], len(places), base, _at(taken), width
+        )
 
     def split(
         self, places: array[int], shift: int, parts: int, data: Sequence[bytes], base: int = 0
@@ -190,13 +194,15 @@ class FastEngine(NumpyRecords):
         widths = np.array([len(column) // len(places) for column in data], np.int64)
         stride, ends = int(widths.sum()), np.zeros(parts, np.int64)
         out = np.empty(stride * len(places), np.uint8)
+        at = np.array([_at(column) for column in taken], np.int64)
         record_kernels.split(
-            np.frombuffer(places, np.uint64),
-            np.uint64(base),
-            np.uint64(shift),
-            ends,
-            np.array([_at(column) for column in taken], np.int64),
-            widths,
+            places.buffer_info()[0],
+            len(places),
+            base,
+            shift,
+            _at(ends),
+            parts,
+            record_kernels.Columns(len(taken), _at(at), _at(widths)),
             _at(out),
         )
         edges = [0, *(stride * ends).tolist()]
@@ -210,16 +216,18 @@ class _Values:
         room = sum(_room(values) for _, values in columns)
         self.cells = np.empty(room + 2 * _SLACK, np.uint8)
         self.starts = np.empty((len(columns), rows + 1), np.int64)
-        self.size = _SLACK
+        at = _SLACK
         for number, (item, values) in enumerate(columns):
-            self.size = self._encode(item, values, self.starts[number])
+            at = self._encode(item, values, number, at)
+        cells, starts = _at(self.cells), _at(self.starts)
+        self.job = hash_kernels.Values(cells, starts, len(columns), rows)
 
-    def _encode(self, item: Field, values: Any, starts: npt.NDArray[np.int64]) -> int:
-        """Write a column from place ``size`` on; the place after it."""
-        rows, at = len(values), self.size
+    def _encode(self, item: Field, values: Any, number: int, at: int) -> int:
+        """Write a column from a place on; the place after it."""
+        rows, starts = len(values), _at(self.starts) + self.starts.strides[0] * number
         if values.null_count == rows:
             self.cells[at : at + rows] = cbor.NULL[0]
-            starts[:] = np.arange(at, at + rows + 1)
+            self.starts[number] = np.arange(at, at + rows + 1)
             return at + rows
         buffers = [0 if buffer is None else buffer.address for buffer in values.buffers()]
         bits = buffers[0] if values.null_count else 0
@@ -266,47 +274,116 @@ def _room(values: Any) -> int:
     return rows * (8 + _LONGEST_NUMBER[_kind(values)])
 
 
-def _hash_rows(
-    values: _Values,
-    start: npt.NDArray[np.uint32],
-    finish: npt.NDArray[np.uint32],
-    out: npt.NDArray[np.uint32],
-    sums: npt.NDArray[np.uint64],
-) -> None:
-    """Hash each row's CBOR array; see ``hash_kernels.hash_rows``."""
-    head = cbor.head(4, len(values.starts))
-    first = np.uint64(int.from_bytes(head.ljust(8, b"\0"), "little"))
-    hash_kernels.hash_rows(
-        _code(), _at(values.cells), values.starts, first, len(head), start, finish, out, sums
+def _hash_rows(values: _Values, start: int, finish: int, out: int, sums: int) -> None:
+    """Hash each row's CBOR array; see ``hash_kernels.RowJob``."""
+    head = cbor.head(4, values.job.columns)
+    first, capacity, rows = 0, _MESSAGES, values.job.rows
+    while first < rows:
+        room = np.zeros(hash_kernels.ROW_ROOM + capacity, np.uint8)
+        job = hash_kernels.RowJob(
+            head=int.from_bytes(head.ljust(8, b"\0"), "little"),
+            head_size=len(head),
+            start=start,
+            finish=finish,
+            room=_at(room),
+            capacity=capacity,
+            out=out,
+            sums=sums,
+        )
+        first = hash_kernels.hash_rows(_at(_code()), values.job, job, first)
+        capacity *= 8  # a row is longer than the others
+
+
+class _Shapes:
+    """What the cells of some columns have in common; see ``hash_kernels.Shapes``."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        tails = [cbor.encode_text(name) for name in names]
+        padding = 9  # a bit, and the length
+        room = [hash_kernels.BLOCK - hash_kernels.SALTED - padding - len(tail) for tail in tails]
+        width = max(1, *(single + 1 for single in room))
+        self._singles = np.array(room, np.int64)
+        self._masks = np.zeros((width, hash_kernels.BLOCK), np.uint8)
+        for size in range(width):
+            self._masks[size, hash_kernels.SALTED : hash_kernels.SALTED + size] = 0xFF
+        self._templates = np.zeros((len(names), width, hash_kernels.BLOCK), np.uint8)
+        for number, (tail, single) in enumerate(zip(tails, room, strict=True)):
+            for size in range(single + 1):
+                template = np.frombuffer(_template(tail, size), np.uint8)
+                self._templates[number, size] = template
+        self._tails = _joined(tails)
+        ends = [0, *accumulate(len(tail) for tail in tails)]
+        self._tail_starts = np.array(ends, np.int64)
+        self.job = hash_kernels.Shapes(
+            singles=_at(self._singles),
+            masks=_at(self._masks),
+            templates=_at(self._templates),
+            width=width,
+            tails=_at(self._tails),
+            tail_starts=_at(self._tail_starts),
+        )
+
+
+def _template(tail: bytes, size: int) -> bytes:
+    """The block of a cell with a value of this size, all but salt and value."""
+    end = hash_kernels.SALTED + size + len(tail)
+    padded = (bytes(hash_kernels.SALTED + size) + tail + b"\x80").ljust(
+        hash_kernels.BLOCK - 8, b"\0"
     )
+    return padded + (8 * end).to_bytes(8, "big")
 
 
 @functools.lru_cache(maxsize=16)
-def _shapes(names: tuple[str, ...]) -> hash_kernels.Shapes:
-    tails = [cbor.encode_text(name) for name in names]
-    padding = 9  # a bit, and the length
-    room = [hash_kernels.BLOCK - hash_kernels.SALTED - padding - len(tail) for tail in tails]
-    width = max(1, *(single + 1 for single in room))
-    masks = np.zeros((width, hash_kernels.BLOCK), np.uint8)
-    for size in range(width):
-        masks[size, hash_kernels.SALTED : hash_kernels.SALTED + size] = 0xFF
-    templates = np.zeros((len(names), width, hash_kernels.BLOCK), np.uint8)
-    for number, (tail, single) in enumerate(zip(tails, room, strict=True)):
-        for size in range(single + 1):
-            end = hash_kernels.SALTED + size + len(tail)
-            padded = (tail + b"\x80").ljust(hash_kernels.BLOCK - 8 - end + len(tail), b"\0")
-            block = bytes(hash_kernels.SALTED + size) + padded + (8 * end).to_bytes(8, "big")
-            templates[number, size] = np.frombuffer(block, np.uint8)
-    ends = np.cumsum([0, *(len(tail) for tail in tails)]).astype(np.int64)
-    return hash_kernels.Shapes(np.array(room, np.int64), masks, templates, _joined(tails), ends)
+def _shapes(names: tuple[str, ...]) -> _Shapes:
+    return _Shapes(names)
+
+
+@functools.lru_cache(maxsize=16)
+def _leaf_room(columns: int) -> npt.NDArray[np.uint8]:
+    """Room for cells and leaves: see ``hash_kernels.CellJob``."""
+    return _message_room(hash_kernels.CELL_ROOM, 0, HASH_SIZE * columns)
+
+
+@functools.cache
+def _pair_room() -> npt.NDArray[np.uint8]:
+    """Room for nodes: see ``hash_kernels.hash_pairs``."""
+    return _message_room(hash_kernels.PAIR_ROOM, 1, 2 * HASH_SIZE)
+
+
+def _message_room(before: int, lead: int, digests: int) -> npt.NDArray[np.uint8]:
+    """Room, and vectors of the message lead || digests || padding, all but the digests.
+
+    The message stands a byte late, so that digests fill whole words: the first word ends with the
+    lead, and each of SHA-256's words is made of two neighbours.
+    """
+    size = 1 + digests
+    words = (size + 9 + hash_kernels.BLOCK - 1) // hash_kernels.BLOCK * 16
+    message = np.zeros((1 + words, LANES), np.uint32)
+    message[0] = lead
+    message[size // 4 + 1] = 1 << 31
+    message[words - 1] |= np.uint32(8 * size >> 24)
+    message[words] = 8 * size << 8 & 0xFFFFFFFF
+    return np.concatenate([np.zeros(before, np.uint8), message.reshape(-1).view(np.uint8)])
 
 
 @functools.lru_cache(maxsize=4)
 def _content_state(key: bytes) -> npt.NDArray[np.uint32]:
     """State after a block of the content key and zeros."""
-    states, joined = np.empty((1, 8), np.uint32), _joined([key])
-    hash_kernels.key_states(_code(), _at(joined), 1, _PLAIN, states, 0)
-    return states.reshape(8)
+    states = np.empty((1, 8), np.uint32)
+    _key_states([key], 0, states, 0, 0)
+    return states
+
+
+def _key_states(
+    keys: Sequence[bytes], filler: int, states: npt.NDArray[np.uint32], first: int, offset: int
+) -> None:
+    """States after a key's block, into rows of an array from ``first`` on, so many bytes in."""
+    joined, room = _joined(keys), np.empty(hash_kernels.KEY_ROOM, np.uint8)
+    stride = states.strides[0]
+    target = _at(states) + stride * first + offset
+    hash_kernels.key_states(
+        _at(_code()), _at(joined), len(keys), filler, _at(_START), _at(room), target, stride
+    )
 
 
 @functools.cache

@@ -4,7 +4,8 @@ What belongs here: keyed rows, cells, leaves and nodes from values that are CBOR
 not: SHA-256 itself (``lanes``), CBOR (``cbor_kernels``), buffers and their sizes (``fast``).
 
 Sixteen rows are hashed at a time, a row in each lane; where fewer are left, the idle lanes repeat
-the last row.
+the last row. Everything is passed by address; ``code`` is that of ``lanes.addresses``. States outside
+of lanes are eight big-endian words, like digests.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ledger_anchor.lanes import CELL, COMPRESS, COMPRESS_BLOCKS, IV, LANES, LEAF, PAIRS, TURN
+from ledger_anchor.lanes import CELL, COMPRESS, LANES, LEAF, TURN
 from ledger_anchor.machine import (
-    Array,
     Number,
     call2,
     call3,
@@ -24,147 +24,163 @@ from ledger_anchor.machine import (
     copy16,
     inlined,
     load8,
+    load32,
     load64,
+    number,
     store,
     swap,
 )
 
 BLOCK = 64
 SALTED = 18  # bytes of a cell's message before its value
-_VECTOR = 4 * LANES
-_U8, _U32, _U64, _I64 = np.uint8, np.uint32, np.uint64, np.int64
-_ROOM = 16  # beyond the end of a buffer that is filled sixteen bytes at a time
-_START = np.array(IV, np.uint32)
+VECTOR = 4 * LANES
+_STATE, _WORDS, _PLACES = 8 * VECTOR, 16 * VECTOR, 8 * LANES  # sizes of what lanes hold
+_U8, _U32, _U64 = np.uint8, np.uint32, np.uint64
+
+
+class Values(NamedTuple):
+    """CBOR of a batch's values: where it is, and where each value starts, column by column."""
+
+    cells: int
+    starts: int
+    columns: int
+    rows: int
+
+
+@inlined
+def _start(values: Values, column: Number, row: Number) -> Number:
+    """Place of a value; that of row ``rows`` is the column's end."""
+    return number(values.starts + 8 * (column * (values.rows + 1) + row))
+
+
+@inlined
+def _blocks(size: Number) -> Number:
+    """Number of blocks of a message."""
+    return (size + 9 + BLOCK - 1) // BLOCK
+
+
+@inlined
+def _code(code: Number, which: Number) -> Number:
+    return number(code + 8 * which)
+
+
+@inlined
+def _fill(state: Number, words: Number) -> None:
+    """Eight big-endian words into every lane."""
+    for i in range(8):
+        word = swap(load32(words + 4 * i))
+        for lane in range(LANES):
+            store(state + VECTOR * i + 4 * lane, word)
+
+
+@inlined
+def _put_digests(state: Number, first: Number, rows: Number, out: Number) -> None:
+    """Digests of sixteen rows, eight words each."""
+    for lane in range(LANES):
+        to = out + 32 * min(first + lane, rows - 1)
+        for i in range(8):
+            store(to + 4 * i, swap(load32(state + VECTOR * i + 4 * lane)))
+
+
+# -- whole rows ---------------------------------------------------------------------------------
+
+
+class RowJob(NamedTuple):
+    """What is to be hashed of each row.
+
+    Attributes:
+        head: first bytes of each message, in the machine's order.
+        head_size: how many they are.
+        start: state before the message, after one block.
+        finish: state before the digest is hashed again, as HMAC does; 0 if it is not.
+        room: ``ROW_ROOM`` bytes, and ``capacity`` more for sixteen messages.
+        capacity: how many they are.
+        out: receives eight words a row; 0 for none.
+        sums: the digests are added to it, as four numbers in little-endian order; 0 for none.
+    """
+
+    head: int
+    head_size: int
+    start: int
+    finish: int
+    room: int
+    capacity: int
+    out: int
+    sums: int
+
+
+ROW_ROOM = 2 * _STATE + _WORDS + 3 * _PLACES
+ROW_SLACK = 16  # messages are filled sixteen bytes at a time
 
 
 @compiled
-def hash_rows(
-    code: Array,
-    cells: Number,
-    starts: Array,
-    head: Number,
-    head_size: Number,
-    start: Array,
-    finish: Array,
-    out: Array,
-    sums: Array,
-) -> None:
-    """SHA-256 of each row's values behind a head, after one block that led to a state.
+def hash_rows(code: Number, values: Values, job: RowJob, first: Number) -> Number:
+    """SHA-256 of each row's values behind a head, from row ``first`` on.
 
-    Args:
-        code: ``lanes.addresses``.
-        cells: address of the values' CBOR.
-        starts: where they start, column by column.
-        head: first bytes of each message, in the machine's order.
-        head_size: how many they are.
-        start: state before the message.
-        finish: state before the digest is hashed again, as HMAC does; empty if it is not.
-        out: receives eight words a row; may be empty.
-        sums: the digests are added to it, as four numbers in little-endian order; may be empty.
+    Returns:
+        The number of rows; or the first row that was not hashed for lack of room.
     """
-    rows = starts.shape[1] - 1
-    state, final = np.empty((8, LANES), _U32), np.empty((8, LANES), _U32)
-    words, offsets = np.zeros((16, LANES), _U32), np.empty(LANES, _I64)
-    places, counts = np.empty(LANES, _I64), np.empty(LANES, _I64)
-    joined = np.empty(LANES * 4 * BLOCK, np.uint8)
-    for first in range(0, rows, LANES):
-        room = _take_places(first, starts, head_size, places, counts)
-        if room > joined.size:
-            joined = np.empty(2 * room, np.uint8)
+    state, final = job.room, job.room + _STATE
+    words = final + _STATE
+    offsets = words + _WORDS
+    places, counts = offsets + _PLACES, offsets + 2 * _PLACES
+    joined = counts + _PLACES
+    while first < values.rows:
+        if _take_places(first, values, job.head_size, places, counts) > job.capacity:
+            return first
+        least = most = number(counts)
         for lane in range(LANES):
-            row = min(first + lane, rows - 1)
-            target = joined.ctypes.data + places[lane]
-            _join_row(target, row, cells, starts, head, head_size, counts[lane])
-        least, most = counts.min(), counts.max()
-        _fill(state, start)
+            row = min(first + lane, values.rows - 1)
+            blocks = number(counts + 8 * lane)
+            _join_row(joined + number(places + 8 * lane), row, values, job, blocks)
+            least, most = min(least, blocks), max(most, blocks)
+        _fill(state, job.start)
         for block in range(most):
             for lane in range(LANES):
-                offsets[lane] = places[lane] + BLOCK * min(block, counts[lane] - 1)
-            call3(code[COMPRESS_BLOCKS], state.ctypes.data, joined.ctypes.data, offsets.ctypes.data)
+                last = number(counts + 8 * lane) - 1
+                store(offsets + 8 * lane, number(places + 8 * lane) + BLOCK * min(block, last))
+            call3(_code(code, TURN), joined, offsets, words)
+            call2(_code(code, COMPRESS), state, words)
             if least < most:
                 _keep_finished(state, counts, block, final)
         if least == most:
             state, final = final, state
-        if finish.size:
-            _finish(code, final, words, finish)
-        if out.size:
-            _put_digests(final, first, rows, out)
-        if sums.size:
-            _add_digests(final, min(LANES, rows - first), sums)
+        if job.finish:
+            _finish(code, final, words, job.finish)
+        if job.out:
+            _put_digests(final, first, values.rows, job.out)
+        if job.sums:
+            _add_digests(final, min(LANES, values.rows - first), job.sums)
+        first += LANES
+    return values.rows
 
 
 @inlined
 def _take_places(
-    first: Number, starts: Array, head_size: Number, places: Array, counts: Array
+    first: Number, values: Values, head_size: Number, places: Number, counts: Number
 ) -> Number:
     """Places and numbers of blocks of sixteen rows' messages; the room they take."""
     room = 0
     for lane in range(LANES):
-        row = min(first + lane, starts.shape[1] - 2)
+        row = min(first + lane, values.rows - 1)
         size = head_size
-        for column in range(starts.shape[0]):
-            size += starts[column, row + 1] - starts[column, row]
-        counts[lane] = _blocks(size)
-        places[lane] = room
-        room += BLOCK * counts[lane]
-    return room + _ROOM
+        for column in range(values.columns):
+            size += _start(values, column, row + 1) - _start(values, column, row)
+        blocks = _blocks(size)
+        store(counts + 8 * lane, blocks)
+        store(places + 8 * lane, room)
+        room += BLOCK * blocks
+    return room + ROW_SLACK
 
 
 @inlined
-def _keep_finished(state: Array, counts: Array, block: Number, final: Array) -> None:
-    """Keep the states of messages whose last block this was."""
-    for lane in range(LANES):
-        if counts[lane] == block + 1:
-            for i in range(8):
-                final[i, lane] = state[i, lane]
-
-
-@inlined
-def _add_digests(state: Array, lanes: Number, sums: Array) -> None:
-    """Add digests as four numbers in little-endian order."""
-    for lane in range(lanes):
-        for i in range(4):
-            high = _U64(swap(state[2 * i + 1, lane])) << _U64(32)
-            sums[i] += high | _U64(swap(state[2 * i, lane]))
-
-
-@inlined
-def _finish(code: Array, final: Array, words: Array, finish: Array) -> None:
-    """Hash sixteen digests again, as HMAC does; ``words`` are zero from the ninth on."""
-    for lane in range(LANES):
-        for i in range(8):
-            words[i, lane] = final[i, lane]
-        words[8, lane] = _U32(1 << 31)
-        words[15, lane] = _U32(8 * (BLOCK + 32))
-    _fill(final, finish)
-    call2(code[COMPRESS], final.ctypes.data, words.ctypes.data)
-
-
-@inlined
-def _put_digests(state: Array, first: Number, rows: Number, out: Array) -> None:
-    """Digests of sixteen rows, eight words each."""
-    for lane in range(LANES):
-        row = min(first + lane, rows - 1)
-        for i in range(8):
-            out[8 * row + i] = swap(state[i, lane])
-
-
-@inlined
-def _join_row(
-    target: Number,
-    row: Number,
-    cells: Number,
-    starts: Array,
-    head: Number,
-    head_size: Number,
-    blocks: Number,
-) -> None:
+def _join_row(target: Number, row: Number, values: Values, job: RowJob, blocks: Number) -> None:
     """Put a row's values behind a head, padded for SHA-256 after one block."""
-    store(target, head)
-    at = target + head_size
-    for column in range(starts.shape[0]):
-        source = cells + starts[column, row]
-        size = starts[column, row + 1] - starts[column, row]
+    store(target, job.head)
+    at = target + job.head_size
+    for column in range(values.columns):
+        begin = _start(values, column, row)
+        source, size = values.cells + begin, _start(values, column, row + 1) - begin
         copy16(at, source)
         done = 16
         while done < size:  # a range would divide
@@ -181,44 +197,78 @@ def _join_row(
 
 
 @inlined
-def _fill(state: Array, words: Array) -> None:
+def _keep_finished(state: Number, counts: Number, block: Number, final: Number) -> None:
+    """Keep the states of messages whose last block this was."""
+    for lane in range(LANES):
+        if number(counts + 8 * lane) == block + 1:
+            for i in range(8):
+                at = VECTOR * i + 4 * lane
+                store(final + at, load32(state + at))
+
+
+@inlined
+def _finish(code: Number, final: Number, words: Number, finish: Number) -> None:
+    """Hash sixteen digests again, as HMAC does."""
     for i in range(8):
         for lane in range(LANES):
-            state[i, lane] = words[i]
+            store(words + VECTOR * i + 4 * lane, load32(final + VECTOR * i + 4 * lane))
+    for i in range(8, 16):
+        rest = _U32(1 << 31) if i == 8 else _U32(8 * (BLOCK + 32)) if i == 15 else _U32(0)
+        for lane in range(LANES):
+            store(words + VECTOR * i + 4 * lane, rest)
+    _fill(final, finish)
+    call2(_code(code, COMPRESS), final, words)
+
+
+@inlined
+def _add_digests(state: Number, lanes: Number, sums: Number) -> None:
+    """Add digests as four numbers in little-endian order."""
+    for lane in range(lanes):
+        for i in range(4):
+            at = state + 2 * VECTOR * i + 4 * lane
+            high = _U64(swap(load32(at + VECTOR))) << _U64(32)
+            store(sums + 8 * i, load64(sums + 8 * i) + (high | _U64(swap(load32(at)))))
 
 
 @compiled
 def key_states(
-    code: Array, keys: Number, count: Number, fillers: Array, states: Array, first: Number
+    code: Number,
+    keys: Number,
+    count: Number,
+    filler: Number,
+    start: Number,
+    room: Number,
+    states: Number,
+    stride: Number,
 ) -> None:
     """States after a block of a key of 32 bytes and zeros, each byte of it xored with a filler.
 
     Args:
-        code: ``lanes.addresses``.
-        keys: address of the keys.
+        code: where the machine code is.
+        keys: the keys.
         count: how many they are.
-        fillers: the filler, four times in a word: two for HMAC's inner and outer key blocks.
-        states: receives eight words for each key and filler.
-        first: number of the first key in ``states``.
+        filler: four times in a word.
+        start: SHA-256's first state.
+        room: ``KEY_ROOM`` bytes.
+        states: receives eight big-endian words for each key.
+        stride: bytes from one key's to the next one's.
     """
-    state, words = np.empty((8, LANES), _U32), np.empty((16, LANES), _U32)
-    for start in range(0, count, LANES):
-        for half in range(fillers.size):
-            filler = fillers[half]
-            for lane in range(LANES):
-                key = keys + 32 * min(start + lane, count - 1)
-                for i in range(4):
-                    both = swap(load64(key + 8 * i))
-                    words[2 * i, lane] = _U32(both >> _U64(32)) ^ filler
-                    words[2 * i + 1, lane] = _U32(both & _U64(0xFFFFFFFF)) ^ filler
-                for i in range(8, 16):
-                    words[i, lane] = filler
-            _fill(state, _START)
-            call2(code[COMPRESS], state.ctypes.data, words.ctypes.data)
-            for lane in range(LANES):
-                row = first + min(start + lane, count - 1)
-                for i in range(8):
-                    states[row, 8 * half + i] = state[i, lane]
+    words = room + _STATE
+    for first in range(0, count, LANES):
+        for lane in range(LANES):
+            key = keys + 32 * min(first + lane, count - 1)
+            for i in range(16):
+                word = swap(load32(key + 4 * i)) if i < 8 else _U32(0)
+                store(words + VECTOR * i + 4 * lane, _U32(word ^ _U32(filler)))
+        _fill(room, start)
+        call2(_code(code, COMPRESS), room, words)
+        for lane in range(LANES):
+            to = states + stride * min(first + lane, count - 1)
+            for i in range(8):
+                store(to + 4 * i, swap(load32(room + VECTOR * i + 4 * lane)))
+
+
+KEY_ROOM = _STATE + _WORDS
 
 
 # -- cells and leaves ---------------------------------------------------------------------------
@@ -231,207 +281,208 @@ class Shapes(NamedTuple):
         singles: largest value whose cell is one block; negative if there is none.
         masks: where in such a block a value of each size stands.
         templates: the rest of such blocks, without the salt, by column and size of value.
+        width: number of masks, and of templates a column.
         tails: what stands behind the value, column after column.
         tail_starts: where each begins in ``tails``, and the end.
     """
 
-    singles: Array
-    masks: Array
-    templates: Array
-    tails: Array
-    tail_starts: Array
+    singles: int
+    masks: int
+    templates: int
+    width: int
+    tails: int
+    tail_starts: int
+
+
+class CellJob(NamedTuple):
+    """What cells and leaves are made from, and where they go.
+
+    Attributes:
+        start: SHA-256's first state.
+        snapshot: four words.
+        ranks: row numbers.
+        states: states of keys after HMAC's inner and outer key block, 64 bytes each.
+        key_index: number of each row's key.
+        leaves: receives eight words a row.
+        prefixes: receives the first word of each cell digest, row after row.
+        room: ``CELL_ROOM`` bytes, and the leaves' messages a byte late: a vector of zeros, the
+            digests' vectors, and the padding that stands there already.
+        message: number of the latter's vectors after the first.
+    """
+
+    start: int
+    snapshot: int
+    ranks: int
+    states: int
+    key_index: int
+    leaves: int
+    prefixes: int
+    room: int
+    message: int
+
+
+_BLOCK_ROOM = BLOCK * LANES
+CELL_ROOM = 2 * _STATE + 2 * _WORDS + 2 * VECTOR + 6 * _PLACES + _BLOCK_ROOM
 
 
 @compiled
-def hash_cells(
-    code: Array,
-    cells: Number,
-    starts: Array,
-    shapes: Shapes,
-    snapshot: Array,
-    ranks: Array,
-    states: Array,
-    index: Array,
-    leaves: Array,
-    prefixes: Array,
-) -> None:
-    """Leaf hash of each row, and the first word of each cell digest.
-
-    Args:
-        code: ``lanes.addresses``.
-        cells: address of the values' CBOR.
-        starts: where they start, column by column.
-        shapes: what their cells have in common.
-        snapshot: four words.
-        ranks: row numbers.
-        states: states of keys (``key_states``).
-        index: number of each row's key.
-        leaves: receives eight words a row.
-        prefixes: receives a word for each cell, row after row.
-    """
-    rows, columns = ranks.size, starts.shape[0]
-    keys, places = np.empty((16, LANES), _U32), np.empty((2, LANES), _U32)
-    parts, counts = np.empty((3, LANES), _I64), np.empty(LANES, _I64)
-    block, offsets = np.empty((LANES, 8), _U64), np.empty(LANES, _I64)
-    in_block = np.arange(LANES) * BLOCK
-    message = _leaf_message(columns)
-    digests = message[1 : 1 + 8 * columns]
-    for first in range(0, rows, LANES):
-        _take_rows(first, ranks, states.ctypes.data, index, offsets, places)
-        call3(code[TURN], 0, offsets.ctypes.data, keys.ctypes.data)
-        for column in range(columns):
-            most = _find_blocks(first, column, cells, starts, shapes, block, parts, counts)
-            out = digests.ctypes.data + 8 * _VECTOR * column
-            call6(
-                code[CELL],
-                keys.ctypes.data,
-                places.ctypes.data,
-                snapshot.ctypes.data,
-                column,
-                parts.ctypes.data,
-                out,
-            )
-            for number in range(1, most):
-                _fill_blocks(number, first, column, cells, starts, shapes, block)
-                before = digests[8 * column : 8 * column + 8].copy()
-                call3(code[COMPRESS_BLOCKS], out, block.ctypes.data, in_block.ctypes.data)
-                for lane in range(LANES):
-                    if number >= counts[lane]:
-                        for i in range(8):
-                            digests[8 * column + i, lane] = before[i, lane]
+def hash_cells(code: Number, values: Values, shapes: Shapes, job: CellJob) -> None:
+    """Leaf hash of each row, and the first word of each cell digest."""
+    state, before = job.room, job.room + _STATE
+    keys = before + _STATE
+    places = keys + _WORDS
+    parts = places + 2 * VECTOR
+    counts, offsets = parts + 3 * _PLACES, parts + 4 * _PLACES
+    in_block, block = parts + 5 * _PLACES, parts + 6 * _PLACES
+    words = block + _BLOCK_ROOM
+    message = words + _WORDS
+    for lane in range(LANES):
+        store(in_block + 8 * lane, BLOCK * lane)
+    for first in range(0, values.rows, LANES):
+        _take_rows(first, values.rows, job, offsets, places)
+        call3(_code(code, TURN), job.states, offsets, keys)
+        for column in range(values.columns):
+            most = _find_blocks(first, column, values, shapes, block, parts, counts)
+            out = message + VECTOR * (1 + 8 * column)
+            call6(_code(code, CELL), keys, places, job.snapshot, column, parts, out)
+            for later in range(1, most):
+                _fill_blocks(later, first, column, values, shapes, block)
+                _copy_state(before, out)
+                call3(_code(code, TURN), block, in_block, words)
+                call2(_code(code, COMPRESS), out, words)
+                _put_back(later, counts, before, out)
             for lane in range(LANES):
-                row = min(first + lane, rows - 1)
-                prefixes[row * columns + column] = swap(digests[8 * column, lane])
-        _hash_leaves(code, first, rows, message, leaves)
+                to = min(first + lane, values.rows - 1) * values.columns + column
+                store(job.prefixes + 4 * to, swap(load32(out + 4 * lane)))
+        _fill(state, job.start)
+        for above in range(0, job.message, 16):
+            call2(_code(code, LEAF), state, message + VECTOR * above)
+        _put_digests(state, first, values.rows, job.leaves)
 
 
 @inlined
-def _take_rows(
-    first: Number, ranks: Array, states: Number, index: Array, keys: Array, places: Array
-) -> None:
+def _take_rows(first: Number, rows: Number, job: CellJob, offsets: Number, places: Number) -> None:
     """Sixteen rows' numbers in lanes, and where the states of their keys are."""
     for lane in range(LANES):
-        row = min(first + lane, ranks.size - 1)
-        places[0, lane] = _U32(ranks[row] >> _U64(32))
-        places[1, lane] = _U32(ranks[row] & _U64(0xFFFFFFFF))
-        keys[lane] = states + BLOCK * _I64(index[row])
+        row = min(first + lane, rows - 1)
+        rank = load64(job.ranks + 8 * row)
+        store(places + 4 * lane, _U32(rank >> _U64(32)))
+        store(places + VECTOR + 4 * lane, _U32(rank & _U64(0xFFFFFFFF)))
+        store(offsets + 8 * lane, BLOCK * number(job.key_index + 8 * row))
 
 
 @inlined
 def _find_blocks(
     first: Number,
     column: Number,
-    cells: Number,
-    starts: Array,
+    values: Values,
     shapes: Shapes,
-    block: Array,
-    parts: Array,
-    counts: Array,
+    block: Number,
+    parts: Number,
+    counts: Number,
 ) -> Number:
     """What the first blocks of sixteen rows' cells consist of; most blocks one of them has."""
-    most, width = 1, shapes.templates.shape[1]
-    templates = shapes.templates.ctypes.data + BLOCK * width * column
-    masks = shapes.masks.ctypes.data
+    most = 1
+    single = number(shapes.singles + 8 * column)
+    templates = shapes.templates + BLOCK * shapes.width * column
     for lane in range(LANES):
-        row = min(first + lane, starts.shape[1] - 2)
-        size = starts[column, row + 1] - starts[column, row]
-        counts[lane] = 1
-        if size <= shapes.singles[column]:
-            parts[0, lane] = cells + starts[column, row] - SALTED
-            parts[1, lane] = masks + BLOCK * size
-            parts[2, lane] = templates + BLOCK * size
-        else:
-            tail_size = shapes.tail_starts[column + 1] - shapes.tail_starts[column]
-            counts[lane] = _blocks(SALTED + size + tail_size)
-            most = max(most, counts[lane])
-            target = block.ctypes.data + BLOCK * lane
-            parts[0, lane] = parts[2, lane] = target
-            parts[1, lane] = masks
+        row = min(first + lane, values.rows - 1)
+        begin = _start(values, column, row)
+        size = _start(values, column, row + 1) - begin
+        value, mask = values.cells + begin - SALTED, shapes.masks + BLOCK * size
+        template, blocks = templates + BLOCK * size, 1
+        if size > single:
+            value = template = block + BLOCK * lane
+            mask = shapes.masks  # nothing of the value: the block is whole
+            tail = shapes.tail_starts + 8 * column
+            blocks = _blocks(SALTED + size + number(tail + 8) - number(tail))
+            most = max(most, blocks)
+        at = 8 * lane
+        store(parts + at, value)
+        store(parts + _PLACES + at, mask)
+        store(parts + 2 * _PLACES + at, template)
+        store(counts + at, blocks)
     if most > 1:
-        _fill_blocks(0, first, column, cells, starts, shapes, block)
+        _fill_blocks(0, first, column, values, shapes, block)
     return most
-
-
-@inlined
-def _blocks(size: Number) -> Number:
-    """Number of blocks of a message."""
-    return (size + 9 + BLOCK - 1) // BLOCK
 
 
 @compiled
 def _fill_blocks(
-    number: Number,
+    which: Number,
     first: Number,
     column: Number,
-    cells: Number,
-    starts: Array,
+    values: Values,
     shapes: Shapes,
-    block: Array,
+    block: Number,
 ) -> None:
-    """Block ``number`` of sixteen rows' cells, salts left out."""
-    tail = shapes.tails.ctypes.data + shapes.tail_starts[column]
-    tail_size = shapes.tail_starts[column + 1] - shapes.tail_starts[column]
+    """Block ``which`` of sixteen rows' cells, salts left out."""
+    starts = shapes.tail_starts + 8 * column
+    tail, tail_size = shapes.tails + number(starts), number(starts + 8) - number(starts)
     for lane in range(LANES):
-        row = min(first + lane, starts.shape[1] - 2)
-        source = cells + starts[column, row]
-        size = starts[column, row + 1] - starts[column, row]
-        _fill_block(block.ctypes.data + BLOCK * lane, number, source, size, tail, tail_size)
+        row = min(first + lane, values.rows - 1)
+        begin = _start(values, column, row)
+        source, size = values.cells + begin, _start(values, column, row + 1) - begin
+        target, end = block + BLOCK * lane, SALTED + size + tail_size
+        for i in range(0, BLOCK, 8):
+            store(target + i, _U64(0))
+        left = BLOCK * which  # place of the block in its message
+        _copy_overlap(target, left, SALTED, source, size)
+        _copy_overlap(target, left, SALTED + size, tail, tail_size)
+        if left <= end < left + BLOCK:
+            store(target + end - left, _U8(0x80))
+        if which == _blocks(end) - 1:
+            store(target + BLOCK - 8, swap(_U64(8 * end)))
 
 
 @inlined
-def _hash_leaves(code: Array, first: Number, rows: Number, message: Array, leaves: Array) -> None:
-    """SHA-256(0x00 || cell digests) of sixteen rows."""
-    state = np.empty((8, LANES), _U32)
-    _fill(state, _START)
-    for above in range(0, message.shape[0] - 1, 16):
-        call2(code[LEAF], state.ctypes.data, message.ctypes.data + _VECTOR * above)
-    _put_digests(state, first, rows, leaves)
-
-
-@inlined
-def _leaf_message(columns: Number) -> Array:
-    """Room for digests, with a row of zeros before and the padding of a leaf's message behind."""
-    size = 1 + 32 * columns
-    blocks = _blocks(size)
-    message = np.zeros((1 + 16 * blocks, LANES), _U32)
-    for lane in range(LANES):
-        message[1 + 8 * columns, lane] = _U32(1 << 31)
-        # The length, a byte late like everything: its highest byte stands in the word before.
-        message[16 * blocks - 1, lane] |= _U32((8 * size) >> 24)
-        message[16 * blocks, lane] = _U32((8 * size << 8) & 0xFFFFFFFF)
-    return message
-
-
-@inlined
-def _fill_block(
-    target: Number,
-    number: Number,
-    source: Number,
-    size: Number,
-    tail: Number,
-    tail_size: Number,
+def _copy_overlap(
+    target: Number, left: Number, place: Number, source: Number, size: Number
 ) -> None:
-    """Block of one cell's message."""
-    end = SALTED + size + tail_size
-    for i in range(0, BLOCK, 8):
-        store(target + i, _U64(0))
-    first = BLOCK * number
-    for at in range(max(first, SALTED), min(first + BLOCK, SALTED + size)):
-        store(target + at - first, load8(source + at - SALTED))
-    for at in range(max(first, SALTED + size), min(first + BLOCK, end)):
-        store(target + at - first, load8(tail + at - SALTED - size))
-    if first <= end < first + BLOCK:
-        store(target + end - first, _U8(0x80))
-    if number == _blocks(end) - 1:
-        store(target + BLOCK - 8, swap(_U64(8 * end)))
+    """Copy what of the bytes at ``place`` of a message lies in its block from ``left`` on."""
+    for at in range(max(left, place), min(left + BLOCK, place + size)):
+        store(target + at - left, load8(source + at - place))
+
+
+@inlined
+def _copy_state(target: Number, source: Number) -> None:
+    for at in range(0, _STATE, 8):
+        store(target + at, load64(source + at))
+
+
+@inlined
+def _put_back(block: Number, counts: Number, before: Number, state: Number) -> None:
+    """Undo a block in the lanes whose messages had ended."""
+    for lane in range(LANES):
+        if block >= number(counts + 8 * lane):
+            for i in range(8):
+                at = VECTOR * i + 4 * lane
+                store(state + at, load32(before + at))
 
 
 @compiled
-def hash_pairs(code: Array, nodes: Number, pairs: Number, out: Array) -> None:
-    """Parents of joined nodes, eight words each."""
-    parents, offsets = np.empty((8, LANES), _U32), np.empty(LANES, _I64)
+def hash_pairs(
+    code: Number, nodes: Number, pairs: Number, start: Number, room: Number, out: Number
+) -> None:
+    """Parents of joined nodes, eight words each.
+
+    Args:
+        code: where the machine code is.
+        nodes: the nodes.
+        pairs: how many pairs they are.
+        start: SHA-256's first state.
+        room: ``PAIR_ROOM`` bytes, and ``PAIR_MESSAGE`` vectors of a node's message a byte late.
+        out: receives the parents.
+    """
+    offsets, message = room + _STATE, room + PAIR_ROOM
     for first in range(0, pairs, LANES):
         for lane in range(LANES):
-            offsets[lane] = 2 * 32 * min(first + lane, pairs - 1)
-        call3(code[PAIRS], nodes, offsets.ctypes.data, parents.ctypes.data)
-        _put_digests(parents, first, pairs, out)
+            store(offsets + 8 * lane, BLOCK * min(first + lane, pairs - 1))
+        call3(_code(code, TURN), nodes, offsets, message + VECTOR)
+        _fill(room, start)
+        call2(_code(code, LEAF), room, message)
+        call2(_code(code, LEAF), room, message + 16 * VECTOR)
+        _put_digests(room, first, pairs, out)
+
+
+PAIR_ROOM = _STATE + _PLACES

@@ -229,14 +229,9 @@ def _write_compress(code: _Code, state: Value, words: Value) -> None:
     code.store(state, code.compress(before, message))
 
 
-def _write_compress_blocks(code: _Code, state: Value, base: Value, offsets: Value) -> None:
-    before = [code.load(state, number) for number in range(8)]
-    code.store(state, code.compress(before, code.blocks(base, offsets)))
-
-
 def _write_turn(code: _Code, base: Value, offsets: Value, out: Value) -> None:
-    """Sixteen times sixteen words, which stand in the machine's order, put into lanes."""
-    code.store(out, code.turned(code.rows(base, offsets)))
+    """Sixteen blocks put into lanes."""
+    code.store(out, code.blocks(base, offsets))
 
 
 def _write_leaf(code: _Code, state: Value, above: Value) -> None:
@@ -248,17 +243,6 @@ def _write_leaf(code: _Code, state: Value, above: Value) -> None:
     message = [code.joined(left, right, 3) for left, right in itertools.pairwise(words)]
     before = [code.load(state, number) for number in range(8)]
     code.store(state, code.compress(before, message))
-
-
-def _write_pairs(code: _Code, base: Value, offsets: Value, out: Value) -> None:
-    """Nodes of a tree: SHA-256(0x01 || left || right), the children of a node side by side."""
-    children = code.blocks(base, offsets)
-    message = [code.joined(left, right, 3) for left, right in itertools.pairwise(children)]
-    first = code.b.or_(_splat(1 << 24), code.b.lshr(children[0], _splat(8)))
-    middle = code.compress(_START, [first, *message])
-    last = code.b.or_(code.b.shl(children[15], _splat(24)), _splat(0x80 << 16))
-    rest = [last, *[_splat(0)] * 14, _splat(8 * 65)]
-    code.store(out, code.compress(middle, rest, folds=True))
 
 
 def _write_cell(
@@ -315,11 +299,6 @@ def _compress(_context: Value, state: Value, words: Value) -> Value:
 
 
 @instruction
-def _compress_blocks(_context: Value, state: Value, base: Value, offsets: Value) -> Value:
-    return types.void(state, base, offsets), _generator(_write_compress_blocks)
-
-
-@instruction
 def _turn(_context: Value, base: Value, offsets: Value, out: Value) -> Value:
     return types.void(base, offsets, out), _generator(_write_turn)
 
@@ -327,11 +306,6 @@ def _turn(_context: Value, base: Value, offsets: Value, out: Value) -> Value:
 @instruction
 def _leaf(_context: Value, state: Value, above: Value) -> Value:
     return types.void(state, above), _generator(_write_leaf)
-
-
-@instruction
-def _pairs(_context: Value, base: Value, offsets: Value, out: Value) -> Value:
-    return types.void(base, offsets, out), _generator(_write_pairs)
 
 
 @instruction
@@ -353,24 +327,14 @@ def compress(state: Any, words: Any) -> None:
     _compress(state, words)
 
 
-def compress_blocks(state: Any, base: Any, offsets: Any) -> None:
-    """Compress sixteen blocks of 64 bytes at ``base`` plus ``offsets`` into states."""
-    _compress_blocks(state, base, offsets)
-
-
 def turn(base: Any, offsets: Any, out: Any) -> None:
-    """Put sixteen rows of sixteen words at ``base`` plus ``offsets`` into lanes."""
+    """Put sixteen blocks of big-endian words at ``base`` plus ``offsets`` into lanes."""
     _turn(base, offsets, out)
 
 
 def leaf(state: Any, above: Any) -> None:
     """Compress sixteen blocks of words that lie a byte late into states; see ``_write_leaf``."""
     _leaf(state, above)
-
-
-def pairs(base: Any, offsets: Any, out: Any) -> None:
-    """Parents of sixteen pairs of nodes at ``base`` plus ``offsets``, as eight vectors."""
-    _pairs(base, offsets, out)
 
 
 def cell(keys: Any, places: Any, snapshot: Any, column: Any, parts: Any, out: Any) -> None:
@@ -381,8 +345,8 @@ def cell(keys: Any, places: Any, snapshot: Any, column: Any, parts: Any, out: An
 @functools.cache
 def addresses() -> tuple[int, ...]:
     """Addresses of ``compress`` and the rest, by the numbers below."""
-    taken = ((compress, 2), (compress_blocks, 3), (leaf, 2), (pairs, 3), (cell, 6), (turn, 3))
+    taken = ((compress, 2), (leaf, 2), (cell, 6), (turn, 3))
     return tuple(address_of(function, count) for function, count in taken)
 
 
-COMPRESS, COMPRESS_BLOCKS, LEAF, PAIRS, CELL, TURN = range(6)
+COMPRESS, LEAF, CELL, TURN = range(4)

@@ -3,8 +3,9 @@
 What belongs here: compiling and caching, machine code called by its address, unaligned loads and
 stores. What does not: what is computed (``lanes`` and the kernels).
 
-An address is a plain integer here. To numba an array is seven values with a count of references,
-too many to hand on for each row; nothing checks addresses, so whoever passes one keeps its buffer.
+An address is a plain integer here. To numba an array is seven values with a count of references:
+too many to hand on for each row, and three times the time to compile. Nothing checks addresses, so
+whoever passes one keeps its buffer.
 """
 
 from __future__ import annotations
@@ -114,6 +115,12 @@ def load32(_context: Value, address: Value) -> Value:
 def load64(_context: Value, address: Value) -> Value:
     """The eight bytes at an address, wherever it lies, in the machine's order."""
     return types.uint64(address), _loading(64)
+
+
+@instruction
+def number(_context: Value, address: Value) -> Value:
+    """The eight bytes at an address as a signed number: an address, a place or a count."""
+    return types.int64(address), _loading(64)
 
 
 @instruction
