@@ -23,7 +23,7 @@ from ledger_anchor import cbor, cbor_kernels, hash_kernels, record_kernels, tree
 from ledger_anchor.columns import Field
 from ledger_anchor.lanes import IV, LANES, addresses
 from ledger_anchor.numpy_records import NumpyRecords, numbers
-from ledger_anchor.rows import Columns, Hashes, SaltPlan
+from ledger_anchor.rows import Columns, Hashes, JoinedKeys, SaltPlan
 from ledger_anchor.tree import HASH_SIZE
 
 _SLACK = 64  # kernels read a block around a value
@@ -378,7 +378,8 @@ def _key_states(
     keys: Sequence[bytes], filler: int, states: npt.NDArray[np.uint32], first: int, offset: int
 ) -> None:
     """States after a key's block, into rows of an array from ``first`` on, so many bytes in."""
-    joined, room = _joined(keys), np.empty(hash_kernels.KEY_ROOM, np.uint8)
+    joined = np.frombuffer(keys.joined, np.uint8) if isinstance(keys, JoinedKeys) else _joined(keys)
+    room = np.empty(hash_kernels.KEY_ROOM, np.uint8)
     stride = states.strides[0]
     target = _at(states) + stride * first + offset
     hash_kernels.key_states(

@@ -4,8 +4,8 @@ What belongs here: keyed rows, cells, leaves and nodes from values that are CBOR
 not: SHA-256 itself (``lanes``), CBOR (``cbor_kernels``), buffers and their sizes (``fast``).
 
 Sixteen rows are hashed at a time, a row in each lane; where fewer are left, the idle lanes repeat
-the last row. Everything is passed by address; ``code`` is that of ``lanes.addresses``. States outside
-of lanes are eight big-endian words, like digests.
+the last row. Everything is passed by address; ``code`` is that of ``lanes.addresses``. Outside of
+lanes a state is eight big-endian words, like a digest.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, overload
 
 from ledger_anchor import cbor
 from ledger_anchor.columns import Batch, Field, TableSource
@@ -32,6 +32,7 @@ from ledger_anchor.spill import NumbersFile, OrderPass, RowPass, SpillPlan
 from ledger_anchor.tree import HASH_SIZE, NodeSource
 
 ORDER_PURPOSE = "tracient row order 1"
+KEY_SIZE = 32
 SALT_SIZE = 16
 PREFIX_SIZE = 4
 MAX_COLUMNS = 65_536  # a column's number is a u16 in its salt
@@ -40,6 +41,29 @@ _WORD = 2**64
 
 Columns = Sequence[tuple[Field, Any]]
 """Columns of one batch: each field with its plain Arrow array (``columns.plain_array``)."""
+
+
+class JoinedKeys(Sequence[bytes]):
+    """Keys of 32 bytes in one piece."""
+
+    def __init__(self, joined: bytes) -> None:
+        self.joined = joined
+
+    def __len__(self) -> int:
+        return len(self.joined) // KEY_SIZE
+
+    @overload
+    def __getitem__(self, number: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[bytes]: ...
+
+    def __getitem__(self, number: int | slice) -> bytes | list[bytes]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self.joined[KEY_SIZE * number : KEY_SIZE * (number + 1)]
 
 
 class PreparedKeys(Protocol):

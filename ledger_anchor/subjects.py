@@ -16,13 +16,12 @@ from typing import Any
 
 from ledger_anchor.columns import Batch, Field, TableSource
 from ledger_anchor.errors import TableError
-from ledger_anchor.rows import Engine
+from ledger_anchor.rows import KEY_SIZE, Engine, JoinedKeys
 
 Fetch = Callable[[list[str]], Sequence[bytes]]
-# New subjects whose keys are asked for together: more of them, the more there are, because the
-# vault sorts them into a tree whose pages it then writes once.
-_FEWEST, _MOST = 1 << 16, 1 << 20
-_KEY_SIZE = 32
+# New subjects whose keys are asked for together. While the vault is busy more of them gather, so
+# that what it writes grows with what it holds: it sorts them into a tree, page by page.
+_FEWEST, _MOST = 1 << 14, 1 << 20
 
 
 class SubjectKeys:
@@ -62,7 +61,8 @@ class SubjectKeys:
         """Number of each row's key; keys are asked for when many are waiting, beside the rest."""
         with self._lock:
             numbers = self._number(batch)
-            if self._count >= min(_MOST, max(_FEWEST, len(self._numbering) // 4)):
+            is_free = self._asking is None or self._asking.done()
+            if self._count >= (max(_FEWEST, len(self._numbering) // 8) if is_free else _MOST):
                 self._ask_beside()
         return numbers
 
@@ -122,10 +122,9 @@ class SubjectKeys:
             ) from error
         keys = self._fetch(subjects)
         places = array("Q", order.buffers()[1].to_pybytes()[: 8 * len(order)])
-        joined = bytearray(_KEY_SIZE * len(keys))
-        self._engine.scatter(joined, places, b"".join(keys), _KEY_SIZE)
-        starts = range(0, len(joined), _KEY_SIZE)
-        self.prepared.extend([bytes(joined[at : at + _KEY_SIZE]) for at in starts])
+        joined = bytearray(KEY_SIZE * len(keys))
+        self._engine.scatter(joined, places, b"".join(keys), KEY_SIZE)
+        self.prepared.extend(JoinedKeys(bytes(joined)))
 
 
 def _texts(values: Any) -> list[str]:
