@@ -11,7 +11,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from ledger_anchor.machine import Number, compiled, inlined, load8, load64, number, store, swap
+from ledger_anchor.machine import (
+    Number,
+    compiled,
+    copy16,
+    inlined,
+    load8,
+    load32,
+    load64,
+    number,
+    store,
+    swap,
+)
 
 NULL = 0xF6
 _U8, _U64, _I64 = np.uint8, np.uint64, np.int64
@@ -190,3 +201,46 @@ def _copy(target: Number, source: Number, size: Number) -> None:
     while done < size:
         store(target + done, load8(source + done))
         done += 1
+
+
+@compiled
+def encode_entries(
+    indices: Number,
+    bits: Number,
+    first: Number,
+    rows: Number,
+    entries: Number,
+    ends: Number,
+    cells: Number,
+    at: Number,
+    starts: Number,
+) -> Number:
+    """Write a column of indices into a dictionary, like ``encode_numbers``.
+
+    Args:
+        indices: address of the indices, four bytes each.
+        bits: address of the bitmap of values that are there, or 0.
+        first: number of the first index in both buffers.
+        rows: number of values.
+        entries: address of the dictionary's CBOR.
+        ends: where each of its values starts, and the end.
+        cells: address of the buffer.
+        at: place in it.
+        starts: receives the place of each value, and of the end.
+    """
+    for row in range(rows):
+        store(starts + 8 * row, at)
+        if _is_valid(bits, first + row):
+            place = ends + 8 * _I64(load32(indices + 4 * (first + row)))
+            begin = number(place)
+            size = number(place + 8) - begin
+            done = 0
+            while done < size:
+                copy16(cells + at + done, entries + begin + done)
+                done += 16
+            at += size
+        else:
+            store(cells + at, _U8(NULL))
+            at += 1
+    store(starts + 8 * rows, at)
+    return at

@@ -7,6 +7,7 @@ What does not: hashing (``rows``, ``fast``). pyarrow is imported only when a tab
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ _READ_AHEAD = 4  # batches; Arrow decodes longer runs of pages in less time
 # One row of a batch may hold a long document: fewer rows then, so that memory stays bounded.
 _READ_BYTES = 64 << 20
 _BUFFER = 256 << 10
+_STRINGS = {"text", "blob"}
+# Written out, a string takes four bytes more than its own; a column with less repeats its values.
+_REPEATED_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,13 @@ def logical_type(arrow_type: Any, column: str) -> str:
     )
 
 
-def plain_array(array: Any, field_: Field) -> Any:
+def plain_array(array: Any, field_: Field, *, keeps_dictionary: bool = False) -> Any:
     """One Arrow layout per logical type, so that only values count and not their storage.
 
     Args:
         array: a pyarrow array of a supported type.
         field_: the column.
+        keeps_dictionary: whether text and blobs may stay indices (32 bits) into a dictionary.
 
     Returns:
         bool; int64 or uint64 for integers, days and microseconds; double; decimal128;
@@ -101,6 +106,9 @@ def plain_array(array: Any, field_: Field) -> Any:
     import pyarrow.compute as pc  # noqa: PLC0415
 
     if pa.types.is_dictionary(array.type):
+        if keeps_dictionary and field_.kind in _STRINGS and array.type.index_type == pa.int32():
+            entries = array.dictionary.cast(pa.large_binary())
+            return pa.DictionaryArray.from_arrays(array.indices, entries)
         array = array.dictionary_decode()
     kind, values = field_.kind, array.type
     try:
@@ -110,7 +118,7 @@ def plain_array(array: Any, field_: Field) -> Any:
             return array.cast(pa.float64())
         if kind == "decimal":
             return array.cast(pa.decimal128(38, field_.scale))
-        if kind in {"text", "blob"}:
+        if kind in _STRINGS:
             return array.cast(pa.large_binary())
         if kind == "date":
             return array.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
@@ -172,24 +180,32 @@ class TableSource:
         self.dataset = dataset
         self.files = tuple(files)
         self.fields: tuple[Field, ...] = ()
-        rows, sizes = [], 0
+        rows: list[int] = []
+        sizes: Counter[str] = Counter()
         for file in self.files:
             with self._open(file) as part:
                 self._take_schema(file, part)
                 rows.append(part.metadata.num_rows)
-                groups = range(part.metadata.num_row_groups)
-                sizes += sum(part.metadata.row_group(g).total_byte_size for g in groups)
+                sizes.update(_column_sizes(part.metadata))
         self.part_rows = tuple(rows)
         self.rows = sum(rows)
-        self._row_bytes = max(1, sizes // max(1, self.rows))
+        self._row_bytes = max(1, sizes.total() // max(1, self.rows))
+        self._repeated = self._repeated_columns(sizes)
 
-    def _open(self, file: Path) -> Any:
+    def _repeated_columns(self, sizes: Counter[str]) -> set[str]:
+        few = _REPEATED_BYTES * self.rows
+        strings = (item.name for item in self.fields if item.kind in _STRINGS)
+        return {name for name in strings if sizes[name] < few}
+
+    def _open(self, file: Path, dictionaries: Sequence[str] = ()) -> Any:
         import pyarrow as pa  # noqa: PLC0415 - only reading Parquet needs it
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         try:
             # Row groups may be larger than memory: columns are read a buffer at a time.
-            return pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+            return pq.ParquetFile(
+                file, read_dictionary=list(dictionaries), pre_buffer=False, buffer_size=_BUFFER
+            )
         except FileNotFoundError as error:
             raise DataMissingError(f"{self.dataset}: {file} is missing") from error
         except (OSError, pa.ArrowException) as error:
@@ -225,12 +241,19 @@ class TableSource:
             )
         return [by_name[name] for name in columns]
 
-    def batches(self, fields: Sequence[Field], rows: int = BATCH_ROWS) -> Iterator[Batch]:
+    def batches(
+        self,
+        fields: Sequence[Field],
+        rows: int = BATCH_ROWS,
+        *,
+        keeps_dictionaries: bool = False,
+    ) -> Iterator[Batch]:
         """Read the given columns, batch by batch, in file order.
 
         Args:
             fields: the columns.
             rows: most rows of a batch; it has fewer if rows are long.
+            keeps_dictionaries: see ``plain_array``; reading them takes a third of the time.
 
         Raises:
             TableError: if a part turns out unreadable or a value cannot be committed.
@@ -239,15 +262,20 @@ class TableSource:
 
         read = max(256, min(_READ_AHEAD * rows, _READ_BYTES // self._row_bytes))
         size = min(rows, read)
+        names = [item.name for item in fields]
+        kept = [name for name in names if name in self._repeated] if keeps_dictionaries else []
         position = 0
         for number, file in enumerate(self.files):
             first = 0
             try:
-                with self._open(file) as part:
-                    names = [item.name for item in fields]
+                with self._open(file, kept) as part:
                     for record in part.iter_batches(read, columns=names):
                         columns = {
-                            item.name: plain_array(record.column(item.name), item)
+                            item.name: plain_array(
+                                record.column(item.name),
+                                item,
+                                keeps_dictionary=keeps_dictionaries,
+                            )
                             for item in fields
                         }
                         for start in range(0, record.num_rows, size):
@@ -272,3 +300,14 @@ class TableSource:
                 return file, position + 1
             position -= rows
         raise TableError(f"{self.dataset}: there is no such row")
+
+
+def _column_sizes(metadata: Any) -> Counter[str]:
+    """Bytes that each column takes in a Parquet file before compression."""
+    sizes: Counter[str] = Counter()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for place in range(group.num_columns):
+            column = group.column(place)
+            sizes[column.path_in_schema] += column.total_uncompressed_size
+    return sizes

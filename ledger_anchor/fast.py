@@ -33,6 +33,7 @@ _INNER, _OUTER = 0x36363636, 0x5C5C5C5C  # what HMAC's two key blocks are xored 
 _START = np.frombuffer(struct.pack(">8I", *IV), np.uint32)
 _MESSAGES = 64 << 10  # room for sixteen rows' messages to begin with
 _FEW_PAIRS = 64
+_LONGEST_ENTRY = 1 << 10  # of a dictionary; room is made for so much a row
 _SIGNED, _UNSIGNED, _WIDE, _FLOAT, _BOOL = range(5)
 _LONGEST_NUMBER = {_SIGNED: 9, _UNSIGNED: 9, _WIDE: 19, _FLOAT: 9, _BOOL: 1}
 
@@ -111,6 +112,7 @@ class FastEngine(NumpyRecords):
     """The compiled engine; see ``rows.Engine`` for what its methods give."""
 
     batch_rows = 32_768
+    takes_dictionaries = True
 
     def __init__(self) -> None:
         self.workers = max(1, min(4, os.cpu_count() or 1))
@@ -213,11 +215,12 @@ class _Values:
     """CBOR of every value of some columns, and where each starts."""
 
     def __init__(self, columns: Columns, rows: int) -> None:
-        room = sum(_room(values) for _, values in columns)
+        taken = [(item, _taken(item, values)) for item, values in columns]
+        room = sum(_room(values) for _, values in taken)
         self.cells = np.empty(room + 2 * _SLACK, np.uint8)
         self.starts = np.empty((len(columns), rows + 1), np.int64)
         at = _SLACK
-        for number, (item, values) in enumerate(columns):
+        for number, (item, values) in enumerate(taken):
             at = self._encode(item, values, number, at)
         cells, starts = _at(self.cells), _at(self.starts)
         self.job = hash_kernels.Values(cells, starts, len(columns), rows)
@@ -225,6 +228,8 @@ class _Values:
     def _encode(self, item: Field, values: Any, number: int, at: int) -> int:
         """Write a column from a place on; the place after it."""
         rows, starts = len(values), _at(self.starts) + self.starts.strides[0] * number
+        if isinstance(values, _Indices):
+            return values.encode(_at(self.cells), at, starts)
         if values.null_count == rows:
             self.cells[at : at + rows] = cbor.NULL[0]
             self.starts[number] = np.arange(at, at + rows + 1)
@@ -259,6 +264,46 @@ class _Values:
         return int(end)
 
 
+class _Indices:
+    """A dictionary array, with the CBOR of its dictionary."""
+
+    def __init__(self, item: Field, values: Any) -> None:
+        self._indices = values.indices
+        self._entries = _Values([(item, values.dictionary)], len(values.dictionary))
+        self.longest = int(np.diff(self._entries.starts[0]).max(initial=1))
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def encode(self, cells: int, at: int, starts: int) -> int:
+        """Write it from a place on; the place after it."""
+        bits, indices = self._indices.buffers()
+        has_nulls = bits is not None and self._indices.null_count
+        end = cbor_kernels.encode_entries(
+            indices.address,
+            bits.address if has_nulls else 0,
+            self._indices.offset,
+            len(self),
+            self._entries.job.cells,
+            self._entries.job.starts,
+            cells,
+            at,
+            starts,
+        )
+        return int(end)
+
+
+def _taken(item: Field, values: Any) -> Any:
+    """A dictionary array with its CBOR, if that is worth it; other arrays as they are."""
+    if not hasattr(values, "dictionary_decode"):
+        return values
+    if len(values.dictionary) <= len(values):
+        indices = _Indices(item, values)
+        if indices.longest <= _LONGEST_ENTRY:
+            return indices
+    return values.dictionary_decode()
+
+
 def _kind(values: Any) -> int:
     kinds = {"uint64": _UNSIGNED, "double": _FLOAT, "bool": _BOOL}
     name = str(values.type)
@@ -268,6 +313,8 @@ def _kind(values: Any) -> int:
 def _room(values: Any) -> int:
     """Most bytes the CBOR of a plain array can have."""
     rows = len(values)
+    if isinstance(values, _Indices):
+        return rows * values.longest
     if str(values.type) == "large_binary":
         data = values.buffers()[2]
         return 9 * rows + (0 if data is None else int(data.size))

@@ -19,6 +19,8 @@ from ledger_anchor.tree import HASH_SIZE
 class NumpyRecords:
     """See ``rows.Engine`` for what these methods give."""
 
+    takes_dictionaries = False
+
     def count(self, start: int, rows: int) -> array[int]:
         """Numbers from a start."""
         return numbers(np.arange(start, start + rows, dtype=np.uint64))

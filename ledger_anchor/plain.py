@@ -63,6 +63,7 @@ class PlainEngine:
 
     workers = 1
     batch_rows = 8_192
+    takes_dictionaries = False
 
     def prepare_keys(self, keys: Sequence[bytes]) -> PlainKeys:
         """One started HMAC per key."""

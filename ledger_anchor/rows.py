@@ -102,6 +102,7 @@ class Engine(Protocol):
 
     workers: int
     batch_rows: int
+    takes_dictionaries: bool  # whether columns of text may be dictionary arrays
 
     # -- hashing --------------------------------------------------------------------------------
 
@@ -293,8 +294,7 @@ def commit_rows(
                 sink.add(piece.ranks, piece.leaves, piece.prefixes)
                 return piece.sums
 
-            batches = source.batches(source.fields, engine.batch_rows)
-            for found in in_order(engine.workers, batches, work):
+            for found in in_order(engine.workers, _batches(source, engine, source.fields), work):
                 sums = add_sums(sums, found)
             root = sink.finish()
     content = content_digest(source.fields, source.rows, content_key, sums)
@@ -331,7 +331,7 @@ def _order_rows(
         OrderPass(engine, plan, source.rows, source.dataset, unique_key) as order,
         ThreadPoolExecutor(1) as beside,
     ):
-        for _ in in_order(engine.workers, source.batches(read, engine.batch_rows), work):
+        for _ in in_order(engine.workers, _batches(source, engine, read), work):
             pass
         # The vault draws keys while rows are sorted.
         settled = beside.submit(first_look.settle) if first_look is not None else None
@@ -349,7 +349,13 @@ def key_digests(
     def work(batch: Batch) -> tuple[int, bytes]:
         return batch.position, _key_digests(engine, order_key, fields, batch)
 
-    return in_order(engine.workers, source.batches(fields, engine.batch_rows), work)
+    return in_order(engine.workers, _batches(source, engine, fields), work)
+
+
+def _batches(source: TableSource, engine: Engine, fields: Sequence[Field]) -> Iterator[Batch]:
+    """Batches as an engine likes them."""
+    keeps = engine.takes_dictionaries
+    return source.batches(fields, engine.batch_rows, keeps_dictionaries=keeps)
 
 
 def _key_digests(engine: Engine, key: bytes, fields: Sequence[Field], batch: Batch) -> bytes:
@@ -402,7 +408,7 @@ def hash_pieces(
     """
     _check_columns(source)
     hashed = _hashed(source, engine, salts, ranks_of_batch, salts.index_of, content_key)
-    return in_order(engine.workers, source.batches(source.fields, engine.batch_rows), hashed)
+    return in_order(engine.workers, _batches(source, engine, source.fields), hashed)
 
 
 def _hashed(

@@ -111,7 +111,7 @@ class SubjectKeys:
         import pyarrow as pa  # noqa: PLC0415 - only tables need it
         import pyarrow.compute as pc  # noqa: PLC0415
 
-        values = pa.concat_arrays(waiting)
+        values = pa.concat_arrays([_plain(one) for one in waiting])
         order = pc.sort_indices(values)
         try:
             subjects = _texts(values.take(order))
@@ -125,6 +125,10 @@ class SubjectKeys:
         joined = bytearray(KEY_SIZE * len(keys))
         self._engine.scatter(joined, places, b"".join(keys), KEY_SIZE)
         self.prepared.extend(JoinedKeys(bytes(joined)))
+
+
+def _plain(values: Any) -> Any:
+    return values.dictionary_decode() if hasattr(values, "dictionary_decode") else values
 
 
 def _texts(values: Any) -> list[str]:

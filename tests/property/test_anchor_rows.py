@@ -136,6 +136,24 @@ def test_numbers_around_every_width_of_their_encoding_are_right() -> None:
     )
 
 
+@pytest.mark.parametrize("arrow_type", [pa.string(), pa.binary()])
+def test_a_dictionary_gives_the_bytes_of_its_values(arrow_type: pa.DataType) -> None:
+    texts = [None if row % 7 == 3 else f"{row % 5}" * (row % 30) for row in range(200)]
+    texts += ["x" * 3000, "y", None, "é"]
+    values = texts if arrow_type == pa.string() else [one and one.encode() for one in texts]
+    item, plain = column(values, arrow_type)
+    encoded = pa.array(values, arrow_type).dictionary_encode()
+    for start, size in ((0, 204), (3, 190), (31, 1), (0, 0)):
+        kept = plain_array(encoded, item, keeps_dictionary=True).slice(start, size)
+        assert pa.types.is_dictionary(kept.type)
+        short = plain.slice(start, size)
+        engine = FastEngine()
+        assert engine.keyed_rows(b"k" * 32, [(item, kept)], size) == PlainEngine().keyed_rows(
+            b"k" * 32, [(item, short)], size
+        )
+        assert engine.numbering().number(item, kept) == engine.numbering().number(item, short)
+
+
 @pytest.mark.parametrize("engine", [PlainEngine(), FastEngine()])
 def test_values_get_one_number_each_whatever_batch_they_come_in(engine: Any) -> None:
     numbering = engine.numbering()
