@@ -25,8 +25,8 @@ from typing import Any
 import pandas as pd
 
 from ledger_anchor.errors import AnchorError
-from ledger_anchor.log import LogReader
-from ledger_anchor.proof import verify_proof
+from ledger_anchor.tlog.log import LogReader
+from ledger_anchor.tlog.proof import verify_proof
 
 HOME_VARIABLE = "TRACIENT_HOME"
 ROLE_VARIABLE = "TRACIENT_ROLE"

@@ -4,18 +4,18 @@ The package needs the standard library and ``cryptography``; it uses numba when 
 pyarrow only to read Parquet. Nothing here imports another part of Tracient.
 """
 
-from ledger_anchor.checkpoint import Checkpoint
-from ledger_anchor.columns import Field
 from ledger_anchor.errors import AnchorError, DataMismatchError, DataMissingError, Difference
-from ledger_anchor.keys import KeyKind, SignerKey, VerifierKey
-from ledger_anchor.log import LogReader, LogWriter
-from ledger_anchor.log_reader import LogView
-from ledger_anchor.note import Note
-from ledger_anchor.policy import Policy
-from ledger_anchor.proof import Proven, verify_proof
-from ledger_anchor.records import Snapshot
-from ledger_anchor.snapshots import FileSetSpec, SnapshotStore, TableSpec
-from ledger_anchor.storage import open_storage
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import KeyKind, SignerKey, VerifierKey
+from ledger_anchor.notes.note import Note
+from ledger_anchor.notes.policy import Policy
+from ledger_anchor.row_commit.columns import Field
+from ledger_anchor.snapshots.records import Snapshot
+from ledger_anchor.store import FileSetSpec, SnapshotStore, TableSpec
+from ledger_anchor.tlog.log import LogReader, LogWriter
+from ledger_anchor.tlog.log_reader import LogView
+from ledger_anchor.tlog.proof import Proven, verify_proof
+from ledger_anchor.tlog.storage import open_storage
 from ledger_anchor.tree import (
     StreamingRoot,
     Tree,

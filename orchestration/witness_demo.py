@@ -23,7 +23,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from ledger_anchor import SnapshotStore
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     AnchorError,
     KeyFormatError,
@@ -33,9 +32,10 @@ from ledger_anchor.errors import (
     WitnessRefusedError,
 )
 from ledger_anchor.files import PRIVATE_MODE, locked, read_bytes, write_atomic
-from ledger_anchor.keys import SignerKey, VerifierKey
-from ledger_anchor.log import LogReader
-from ledger_anchor.policy import Group, Log, Policy, Witness
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import SignerKey, VerifierKey
+from ledger_anchor.notes.policy import Group, Log, Policy, Witness
+from ledger_anchor.tlog.log import LogReader
 from ledger_anchor.tree import (
     NodeSource,
     consistency_proof,

@@ -7,11 +7,11 @@ assertions.
 from __future__ import annotations
 
 from ledger_anchor import cbor
-from ledger_anchor.checkpoint import Checkpoint
-from ledger_anchor.keys import KeyKind, SignerKey
 from ledger_anchor.manifest import FORMAT, ROW_COMMIT, encode_manifest
-from ledger_anchor.note import Note, Signature
-from ledger_anchor.proof import Cell, LogProof, row_extra
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import KeyKind, SignerKey
+from ledger_anchor.notes.note import Note, Signature
+from ledger_anchor.tlog.proof import Cell, LogProof, row_extra
 from ledger_anchor.tree import Tree, inclusion_proof, leaf_hash
 
 NOON = 1_700_000_000

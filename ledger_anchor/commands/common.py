@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ledger_anchor.files import read_bytes
-from ledger_anchor.policy import Policy, as_policy
+from ledger_anchor.notes.policy import Policy, as_policy
 
 if TYPE_CHECKING:
-    from ledger_anchor.log import LogReader
-    from ledger_anchor.policy import Cosigned
-    from ledger_anchor.snapshots import SnapshotStore
+    from ledger_anchor.notes.policy import Cosigned
+    from ledger_anchor.store import SnapshotStore
+    from ledger_anchor.tlog.log import LogReader
 
 GOOD, FAILED, WRONG_USE = 0, 1, 2
 Arguments = Mapping[str, dict[str, Any]]
@@ -67,7 +67,7 @@ def store_of(options: argparse.Namespace) -> SnapshotStore:
     Raises:
         UsageError: if there is no such folder.
     """
-    from ledger_anchor.snapshots import SnapshotStore  # noqa: PLC0415 - proofs need none of it
+    from ledger_anchor.store import SnapshotStore  # noqa: PLC0415 - proofs need none of it
 
     folder = home_of(options)
     if not folder.is_dir():
@@ -111,7 +111,7 @@ def has_log(options: argparse.Namespace) -> bool:
 
 def reader_of(options: argparse.Namespace) -> LogReader:
     """The log that was named: ``--log`` with a key or policy, else the home's."""
-    from ledger_anchor.log import LogReader  # noqa: PLC0415 - keeps `keygen` quick
+    from ledger_anchor.tlog.log import LogReader  # noqa: PLC0415 - keeps `keygen` quick
 
     if has_log(options):
         return LogReader(options.log, trust_of(options))

@@ -27,8 +27,8 @@ from ledger_anchor.commands.proofs import not_proven_lines
 from ledger_anchor.files import write_atomic
 
 if TYPE_CHECKING:
-    from ledger_anchor.audit import AuditReport, VerifyReport
-    from ledger_anchor.snapshots import SnapshotStore
+    from ledger_anchor.checking.audit import AuditReport, VerifyReport
+    from ledger_anchor.store import SnapshotStore
 
 
 def verify_lines(report: VerifyReport) -> list[str]:
@@ -70,7 +70,7 @@ def _audit_lines(report: AuditReport) -> list[str]:
 
 
 def _commit(options: argparse.Namespace) -> int:
-    from ledger_anchor.snapshots import TableSpec  # noqa: PLC0415 - proofs need none of it
+    from ledger_anchor.store import TableSpec  # noqa: PLC0415 - proofs need none of it
 
     spec = TableSpec(
         dataset=options.dataset,
@@ -107,14 +107,14 @@ def _snapshot_id(store: SnapshotStore, options: argparse.Namespace) -> str:
 
 
 def _prove_snapshot(options: argparse.Namespace) -> int:
-    from ledger_anchor.disclosure import prove_snapshot  # noqa: PLC0415 - proofs need none of it
+    from ledger_anchor.snapshots.disclosure import prove_snapshot  # noqa: PLC0415 - proofs need none of it
 
     store = store_of(options)
     return _hand_over(options, prove_snapshot(store, _snapshot_id(store, options)))
 
 
 def _prove_row(options: argparse.Namespace) -> int:
-    from ledger_anchor.disclosure import prove_row  # noqa: PLC0415 - proofs need none of it
+    from ledger_anchor.snapshots.disclosure import prove_row  # noqa: PLC0415 - proofs need none of it
 
     store = store_of(options)
     key = {}
@@ -138,7 +138,7 @@ def _hand_over(options: argparse.Namespace, proof: bytes) -> int:
 
 
 def _erase(options: argparse.Namespace) -> int:
-    from ledger_anchor.erasure import erase_subject  # noqa: PLC0415 - proofs need none of it
+    from ledger_anchor.erasing.erasure import erase_subject  # noqa: PLC0415 - proofs need none of it
 
     subject = sys.stdin.readline().rstrip("\n") if options.subject == "-" else options.subject
     if not subject:

@@ -11,7 +11,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.claims import not_proven
 from ledger_anchor.commands.common import (
     FAILED,
@@ -36,10 +35,11 @@ from ledger_anchor.commands.common import (
 )
 from ledger_anchor.commands.data import verify_lines
 from ledger_anchor.commands.proofs import not_proven_lines
-from ledger_anchor.encoding import encode_base64
 from ledger_anchor.errors import LogMissingError
 from ledger_anchor.files import PRIVATE_MODE, read_bytes, write_atomic
-from ledger_anchor.keys import KeyKind, SignerKey
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.encoding import encode_base64
+from ledger_anchor.notes.keys import KeyKind, SignerKey
 from ledger_anchor.tree import verify_consistency
 
 _KINDS = {
@@ -65,7 +65,7 @@ def _keygen(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from ledger_anchor.snapshots import SnapshotStore  # noqa: PLC0415 - keeps `keygen` quick
+    from ledger_anchor.store import SnapshotStore  # noqa: PLC0415 - keeps `keygen` quick
 
     folder = home_of(options)
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,8 +170,8 @@ def _consistency(options: argparse.Namespace) -> int:
 
 
 def _fsck(options: argparse.Namespace) -> int:
-    from ledger_anchor.fsck import fsck  # noqa: PLC0415 - keeps `keygen` quick
-    from ledger_anchor.storage import open_storage  # noqa: PLC0415
+    from ledger_anchor.tlog.fsck import fsck  # noqa: PLC0415 - keeps `keygen` quick
+    from ledger_anchor.tlog.storage import open_storage  # noqa: PLC0415
 
     has_trust = not (options.vkey is None and options.policy is None)
     report = fsck(open_storage(str(options.where)), trust_of(options) if has_trust else None)
@@ -183,7 +183,7 @@ def _fsck(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from ledger_anchor.serve import serve  # noqa: PLC0415 - keeps `keygen` quick
+    from ledger_anchor.tlog.serve import serve  # noqa: PLC0415 - keeps `keygen` quick
 
     folder = Path(options.log) if options.log else home_of(options) / "anchors" / "log"
     if not (folder / "checkpoint").is_file():

@@ -28,8 +28,8 @@ from ledger_anchor.commands.common import (
     text_of,
     when,
 )
-from ledger_anchor.keys import KeyKind, VerifierKey
-from ledger_anchor.policy import Policy
+from ledger_anchor.notes.keys import KeyKind, VerifierKey
+from ledger_anchor.notes.policy import Policy
 
 if TYPE_CHECKING:
     from ledger_anchor.external.base import ExternalAnchor, ExternalReport

@@ -22,8 +22,8 @@ from ledger_anchor.commands.common import (
     text_of,
     trust_of,
 )
-from ledger_anchor.policy import NONE, Policy
-from ledger_anchor.proof import Proven, verify_proof
+from ledger_anchor.notes.policy import NONE, Policy
+from ledger_anchor.tlog.proof import Proven, verify_proof
 
 
 def not_proven_lines(*, is_witnessed: bool = False) -> list[str]:

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     ExternalConflictError,
     ExternalHistoryError,
@@ -28,12 +27,13 @@ from ledger_anchor.errors import (
     NoteError,
     RootMismatchError,
 )
-from ledger_anchor.note import Note
-from ledger_anchor.policy import NONE
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.note import Note
+from ledger_anchor.notes.policy import NONE
 from ledger_anchor.tree import consistency_proof, range_root, verify_consistency
 
 if TYPE_CHECKING:
-    from ledger_anchor.log_reader import LogReader
+    from ledger_anchor.tlog.log_reader import LogReader
 
 
 @dataclass(frozen=True)

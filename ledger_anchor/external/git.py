@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     ExternalConflictError,
     ExternalHistoryError,
@@ -39,6 +38,7 @@ from ledger_anchor.external.base import (
 from ledger_anchor.external.git_history import Entry, add_commits, read_history
 from ledger_anchor.external.git_program import Git, GitFailedError
 from ledger_anchor.files import locked, make_folder
+from ledger_anchor.notes.checkpoint import Checkpoint
 
 IDENTITY = ("ledger-anchor", "ledger-anchor@localhost")
 _ATTEMPTS = 5

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import ExternalSetupError, NoteError
 from ledger_anchor.external.base import origin_hash, read_checkpoint
 from ledger_anchor.external.git_program import Git
+from ledger_anchor.notes.checkpoint import Checkpoint
 
 LATEST = "latest"
 _FILE_MODE = "100644"

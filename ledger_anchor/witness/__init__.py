@@ -2,5 +2,6 @@
 
 What belongs here: both sides of C2SP tlog-witness. ``protocol`` is the texts, ``store`` what a
 witness must never forget, ``cosigner`` what it signs, ``config`` its folder, ``server`` its HTTP,
-``client`` the log's side. What does not: how cosignatures are counted (``ledger_anchor.policy``).
+``client`` the log's side. What does not: how cosignatures are counted
+(``ledger_anchor.notes.policy``).
 """

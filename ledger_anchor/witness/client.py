@@ -1,7 +1,7 @@
 """The log's side of witnessing: ask witnesses, collect a quorum, publish what they signed.
 
 What belongs here: requests, and judging each answer before it counts. What does not: the texts
-(``protocol``) and who is needed (``ledger_anchor.policy``). Witnesses are told the signed
+(``protocol``) and who is needed (``ledger_anchor.notes.policy``). Witnesses are told the signed
 checkpoint and hashes of the tree, nothing else: no entry, no cookie, no name of this program;
 redirects and proxies are not followed.
 """
@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     AnchorError,
     QuorumError,
@@ -27,9 +26,10 @@ from ledger_anchor.errors import (
     WitnessError,
     WitnessRefusedError,
 )
-from ledger_anchor.log_reader import CHECKPOINT, LogReader, LogView
-from ledger_anchor.note import Note, Signature
-from ledger_anchor.policy import CLOCK_TOLERANCE_SECONDS, Policy, Witness
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.note import Note, Signature
+from ledger_anchor.notes.policy import CLOCK_TOLERANCE_SECONDS, Policy, Witness
+from ledger_anchor.tlog.log_reader import CHECKPOINT, LogReader, LogView
 from ledger_anchor.witness.protocol import (
     MAX_ANSWER_BYTES,
     SIZE_TYPE,
@@ -41,7 +41,7 @@ from ledger_anchor.witness.protocol import (
 )
 
 if TYPE_CHECKING:
-    from ledger_anchor.storage import Storage
+    from ledger_anchor.tlog.storage import Storage
 
 _ATTEMPTS = 3  # the first learns the witness's size; one more, should another log writer be faster
 Prove = Callable[[int], Sequence[bytes]]

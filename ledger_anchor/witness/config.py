@@ -21,8 +21,8 @@ from pathlib import Path
 
 from ledger_anchor.errors import KeyFormatError, PolicyError, StorageError, WitnessError
 from ledger_anchor.files import PRIVATE_MODE, flush_folder, make_folder, read_bytes, write_atomic
-from ledger_anchor.keys import KeyKind, SignerKey, VerifierKey
-from ledger_anchor.policy import Policy
+from ledger_anchor.notes.keys import KeyKind, SignerKey, VerifierKey
+from ledger_anchor.notes.policy import Policy
 from ledger_anchor.witness.cosigner import Witness
 from ledger_anchor.witness.store import WitnessStore
 

@@ -11,9 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ledger_anchor.checkpoint import Checkpoint
-from ledger_anchor.cosignature import MAX_NAME
-from ledger_anchor.encoding import decode_base64, encode_base64
 from ledger_anchor.errors import (
     CheckpointError,
     NoteError,
@@ -23,8 +20,11 @@ from ledger_anchor.errors import (
     WitnessRefusedError,
     WitnessRequestError,
 )
-from ledger_anchor.keys import SignerKey, VerifierKey
-from ledger_anchor.note import Note, Signature
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.cosignature import MAX_NAME
+from ledger_anchor.notes.encoding import decode_base64, encode_base64
+from ledger_anchor.notes.keys import SignerKey, VerifierKey
+from ledger_anchor.notes.note import Note, Signature
 from ledger_anchor.tree import EMPTY_ROOT, HASH_SIZE, verify_consistency
 from ledger_anchor.witness.protocol import (
     SIZE_TYPE,

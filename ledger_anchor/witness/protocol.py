@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ledger_anchor.checkpoint import parse_decimal
-from ledger_anchor.encoding import decode_base64, encode_base64
 from ledger_anchor.errors import NoteError, WitnessRequestError
-from ledger_anchor.note import Signature, parse_signatures
+from ledger_anchor.notes.checkpoint import parse_decimal
+from ledger_anchor.notes.encoding import decode_base64, encode_base64
+from ledger_anchor.notes.note import Signature, parse_signatures
 from ledger_anchor.tree import HASH_SIZE
 
 SUBMIT_PATH = "/add-checkpoint"

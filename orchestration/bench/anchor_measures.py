@@ -86,7 +86,7 @@ def naive_commit(folder: Path, rows: int) -> Figures:
 
 def tree(folder: Path, rows: int) -> Figures:
     """Build the tree over so many entries, ours and pymerkle's, in the same run."""
-    from ledger_anchor.engine import build_tree  # noqa: PLC0415 - imports are not measured
+    from ledger_anchor.row_commit.engines.choice import build_tree  # noqa: PLC0415 - imports are not measured
 
     entries = [hashlib.sha256(str(number).encode()).digest() for number in range(rows)]
     build_tree(entries[:5000], use_numba=True)  # loads the kernels
@@ -107,7 +107,7 @@ def tree(folder: Path, rows: int) -> Figures:
 def proofs(folder: Path, rows: int) -> Figures:
     """Median milliseconds of proofs from an open log and from cold files, and of verifying them."""
     from ledger_anchor import LogReader, SnapshotStore, TableSpec, verify_proof  # noqa: PLC0415
-    from ledger_anchor.disclosure import RowProver, prove_snapshot  # noqa: PLC0415
+    from ledger_anchor.snapshots.disclosure import RowProver, prove_snapshot  # noqa: PLC0415
 
     home = folder / "proofs"
     table = home / "lake" / "t.parquet"

@@ -12,7 +12,7 @@ import pytest
 
 from ledger_anchor import SnapshotStore, TableSpec, __version__
 from ledger_anchor.commands.common import GOOD
-from ledger_anchor.disclosure import prove_row
+from ledger_anchor.snapshots.disclosure import prove_row
 from ledger_anchor.standalone import archive
 
 REPOSITORY = Path(__file__).parents[2]

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ledger_anchor import SnapshotStore, TableSpec
-from ledger_anchor.disclosure import prove_row
-from ledger_anchor.keys import KeyKind, SignerKey
-from ledger_anchor.note import Note, Signature
-from ledger_anchor.policy import Group, Policy, Witness
+from ledger_anchor.notes.keys import KeyKind, SignerKey
+from ledger_anchor.notes.note import Note, Signature
+from ledger_anchor.notes.policy import Group, Policy, Witness
+from ledger_anchor.snapshots.disclosure import prove_row
 from ledger_anchor.standalone import archive
 
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "auditor_walkthrough.md"

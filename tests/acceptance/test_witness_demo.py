@@ -14,10 +14,10 @@ import pytest
 from apps.data import Home as AppsHome
 from ledger_anchor import FileSetSpec, SnapshotStore
 from ledger_anchor.errors import QuorumError
-from ledger_anchor.log import LogReader
-from ledger_anchor.note import Note
-from ledger_anchor.policy import Policy
-from ledger_anchor.proof import verify_proof
+from ledger_anchor.notes.note import Note
+from ledger_anchor.notes.policy import Policy
+from ledger_anchor.tlog.log import LogReader
+from ledger_anchor.tlog.proof import verify_proof
 from ledger_anchor.tree import Tree, leaf_hash
 from orchestration.home import Home, HomeError
 from orchestration.witness_demo import NAMES, _Rewritten, run_demo

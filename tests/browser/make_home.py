@@ -18,9 +18,9 @@ from typing import Any
 
 import pandas as pd
 
-from ledger_anchor.keys import SignerKey
-from ledger_anchor.log import LogWriter
 from ledger_anchor.manifest import FILE_SET, FORMAT, encode_manifest
+from ledger_anchor.notes.keys import SignerKey
+from ledger_anchor.tlog.log import LogWriter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DISTRICTS = REPOSITORY / "dbt_project" / "seeds" / "policy" / "pilot_districts.csv"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from ledger_anchor.keys import VerifierKey
-from ledger_anchor.proof import verify_proof
+from ledger_anchor.notes.keys import VerifierKey
+from ledger_anchor.tlog.proof import verify_proof
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from ledger_anchor.claims import not_proven
-from ledger_anchor.keys import SignerKey
-from ledger_anchor.note import Note, Signature
-from ledger_anchor.proof import LogProof
+from ledger_anchor.notes.keys import SignerKey
+from ledger_anchor.notes.note import Note, Signature
+from ledger_anchor.tlog.proof import LogProof
 from tests.anchor_samples import POLICY, row_bundle
 from tests.browser import verifier_bundles as made
 from tests.browser.verifier_bundles import Samples

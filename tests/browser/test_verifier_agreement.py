@@ -21,12 +21,12 @@ from typing import Any
 import pytest
 
 from ledger_anchor import cbor
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import AnchorError
-from ledger_anchor.keys import KeyKind, SignerKey
 from ledger_anchor.manifest import FORMAT, ROW_COMMIT, canonical_json, encode_manifest
-from ledger_anchor.note import Note
-from ledger_anchor.proof import Cell, LogProof, Proven, row_extra, verify_proof
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import KeyKind, SignerKey
+from ledger_anchor.notes.note import Note
+from ledger_anchor.tlog.proof import Cell, LogProof, Proven, row_extra, verify_proof
 from ledger_anchor.tree import Tree, inclusion_proof, leaf_hash
 from tests.browser import verifier_bundles as made
 from tests.browser.verifier_bundles import Samples

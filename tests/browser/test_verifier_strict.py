@@ -17,10 +17,10 @@ import pytest
 
 from ledger_anchor import cbor
 from ledger_anchor.errors import AnchorError
-from ledger_anchor.keys import KeyKind, SignerKey
 from ledger_anchor.manifest import FORMAT, ROW_COMMIT
-from ledger_anchor.note import Signature, encode_base64
-from ledger_anchor.proof import EXTRA_FORMAT, HEADER, cell_digest, verify_proof
+from ledger_anchor.notes.keys import KeyKind, SignerKey
+from ledger_anchor.notes.note import Signature, encode_base64
+from ledger_anchor.tlog.proof import EXTRA_FORMAT, HEADER, cell_digest, verify_proof
 from ledger_anchor.tree import leaf_hash, node_hash
 from tests.browser.verifier_page import Verifier
 

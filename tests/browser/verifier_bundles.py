@@ -19,12 +19,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ledger_anchor.disclosure import prove_row, prove_snapshot
-from ledger_anchor.keys import KeyKind, SignerKey
 from ledger_anchor.manifest import canonical_json
-from ledger_anchor.note import Note, Signature
-from ledger_anchor.proof import LogProof
-from ledger_anchor.snapshots import FileSetSpec, SnapshotStore, TableSpec
+from ledger_anchor.notes.keys import KeyKind, SignerKey
+from ledger_anchor.notes.note import Note, Signature
+from ledger_anchor.snapshots.disclosure import prove_row, prove_snapshot
+from ledger_anchor.store import FileSetSpec, SnapshotStore, TableSpec
+from ledger_anchor.tlog.proof import LogProof
 
 ORIGIN = "log.tracient.example/2026"
 DATASET = "raw_wages__upi_settlements"

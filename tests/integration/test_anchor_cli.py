@@ -110,8 +110,8 @@ def test_a_disclosed_value_that_was_changed_does_not_verify(
     filled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from ledger_anchor import cbor
-    from ledger_anchor.encoding import encode_base64
-    from ledger_anchor.proof import LogProof
+    from ledger_anchor.notes.encoding import encode_base64
+    from ledger_anchor.tlog.proof import LogProof
 
     proof = tmp_path / "row.tlog-proof"
     run("prove-row", "--home", filled, "--dataset", "payments", "--key", "id=p2",

@@ -28,9 +28,9 @@ import pytest
 
 from ledger_anchor import LogReader, LogWriter, SignerKey, SnapshotStore, TableSpec
 from ledger_anchor.errors import LogCorruptError, LogForkError, StorageError
-from ledger_anchor.log_reader import LogView
-from ledger_anchor.proof import LogProof
-from ledger_anchor.storage import STAGING
+from ledger_anchor.tlog.log_reader import LogView
+from ledger_anchor.tlog.proof import LogProof
+from ledger_anchor.tlog.storage import STAGING
 from ledger_anchor.tree import leaf_hash, verify_inclusion
 
 SIGNER = SignerKey("example.org/log", bytes(32))
@@ -166,8 +166,8 @@ def test_a_commit_that_fails_anywhere_is_healed_by_the_next_and_never_doubled(
 _APPEND_FOR_EVER = """
 import sys
 from pathlib import Path
-from ledger_anchor.log import LogWriter
-from ledger_anchor.keys import SignerKey
+from ledger_anchor.tlog.log import LogWriter
+from ledger_anchor.notes.keys import SignerKey
 folder = Path(sys.argv[1])
 log = LogWriter(folder / "log", SignerKey("example.org/log", bytes(32)), folder / "state",
                 folder / "lock", 5.0)

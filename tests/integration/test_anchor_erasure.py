@@ -22,10 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ledger_anchor import SnapshotStore, TableSpec, cbor, commit
-from ledger_anchor.commit import CONTENT, FILES
-from ledger_anchor.disclosure import prove_row
-from ledger_anchor.erasure import erase_subject
+from ledger_anchor import SnapshotStore, TableSpec, cbor
+from ledger_anchor.erasing.erasure import erase_subject
+from ledger_anchor.erasing.journal import is_erasing
 from ledger_anchor.errors import (
     ErasedRowsError,
     RowErasedError,
@@ -34,12 +33,14 @@ from ledger_anchor.errors import (
     SubjectKeyError,
     TableError,
 )
-from ledger_anchor.journal import is_erasing
 from ledger_anchor.manifest import read_segments
-from ledger_anchor.proof import cell_digest, verify_proof
-from ledger_anchor.rows import ORDER_PURPOSE, salt_message
+from ledger_anchor.row_commit.rows import ORDER_PURPOSE, salt_message
+from ledger_anchor.snapshots import commit
+from ledger_anchor.snapshots.commit import CONTENT, FILES
+from ledger_anchor.snapshots.disclosure import prove_row
+from ledger_anchor.snapshots.vault import derive
+from ledger_anchor.tlog.proof import cell_digest, verify_proof
 from ledger_anchor.tree import leaf_hash
-from ledger_anchor.vault import derive
 
 WHO = "worker-3"
 AMOUNTS = 16

@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import pytest
 
-from ledger_anchor.fsck import fsck
-from ledger_anchor.keys import SignerKey
-from ledger_anchor.log import LogReader, LogView, LogWriter
+from ledger_anchor.notes.keys import SignerKey
+from ledger_anchor.tlog.fsck import fsck
+from ledger_anchor.tlog.log import LogReader, LogView, LogWriter
 
 SIGNER = SignerKey("example.org/log", bytes(32))
 SWEEP = os.environ.get("LEDGER_ANCHOR_SWEEP") == "1"
@@ -40,8 +40,8 @@ _FORK_SERVER = """
 import ctypes, os, signal, sys, traceback
 from pathlib import Path
 from ledger_anchor.errors import AnchorError
-from ledger_anchor.keys import SignerKey
-from ledger_anchor.log import LogWriter
+from ledger_anchor.notes.keys import SignerKey
+from ledger_anchor.tlog.log import LogWriter
 
 def append(folder, first, count):
     log = LogWriter(folder / "log", SignerKey("example.org/log", bytes(32)), folder / "state",

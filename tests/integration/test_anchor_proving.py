@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ledger_anchor import SnapshotStore, TableSpec, row_reader
-from ledger_anchor.columns import TableSource
-from ledger_anchor.differences import show
-from ledger_anchor.disclosure import RowProver, prove_row, prove_snapshot
+from ledger_anchor import SnapshotStore, TableSpec
+from ledger_anchor.checking.differences import show
 from ledger_anchor.errors import SnapshotError, StorageError, TableError
-from ledger_anchor.proof import verify_proof
-from ledger_anchor.row_reader import RowReader
+from ledger_anchor.row_commit import row_reader
+from ledger_anchor.row_commit.columns import TableSource
+from ledger_anchor.row_commit.row_reader import RowReader
+from ledger_anchor.snapshots.disclosure import RowProver, prove_row, prove_snapshot
+from ledger_anchor.tlog.proof import verify_proof
 
 COLUMNS = {
     "text": pa.array(["null", "x", "", "न", None, "5"]),

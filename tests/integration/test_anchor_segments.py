@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ledger_anchor import SnapshotStore, TableSpec, audit, commit, verify_consistency
-from ledger_anchor.audit import prove_extension
-from ledger_anchor.compare import LISTED
-from ledger_anchor.disclosure import RowProver, prove_row
+from ledger_anchor import SnapshotStore, TableSpec, verify_consistency
+from ledger_anchor.checking import audit
+from ledger_anchor.checking.audit import prove_extension
+from ledger_anchor.checking.compare import LISTED
 from ledger_anchor.errors import (
     DuplicateKeyError,
     ManifestError,
@@ -28,7 +28,9 @@ from ledger_anchor.errors import (
     TableError,
 )
 from ledger_anchor.manifest import MAX_SEGMENTS, read_segments
-from ledger_anchor.proof import verify_proof
+from ledger_anchor.snapshots import commit
+from ledger_anchor.snapshots.disclosure import RowProver, prove_row
+from ledger_anchor.tlog.proof import verify_proof
 from ledger_anchor.tree import Tree
 
 KEYS = ["id"]
@@ -267,8 +269,8 @@ def test_records_of_the_first_format_are_audited_proven_and_followed_by_a_whole_
     store, (first,), files = grown(home, (50,))
     folder = store.records.folder_of(first.snapshot_id)
     # As the first version wrote it: no kept nodes, the order key derived from the snapshot's key.
-    from ledger_anchor.rows import ORDER_PURPOSE
-    from ledger_anchor.vault import derive
+    from ledger_anchor.row_commit.rows import ORDER_PURPOSE
+    from ledger_anchor.snapshots.vault import derive
 
     (folder / "nodes.bin").unlink()
     (folder / "order.key").unlink()

@@ -25,7 +25,6 @@ from ledger_anchor import (
     TableSpec,
     VerifierKey,
 )
-from ledger_anchor.disclosure import prove_row
 from ledger_anchor.errors import (
     DuplicateKeyError,
     LockError,
@@ -35,7 +34,8 @@ from ledger_anchor.errors import (
     TableError,
 )
 from ledger_anchor.files import locked
-from ledger_anchor.proof import verify_proof
+from ledger_anchor.snapshots.disclosure import prove_row
+from ledger_anchor.tlog.proof import verify_proof
 
 ROWS = 60
 

@@ -26,12 +26,12 @@ from ledger_anchor.errors import (
     MissingLibraryError,
     StorageError,
 )
-from ledger_anchor.fsck import fsck
-from ledger_anchor.keys import SignerKey
-from ledger_anchor.log import LogReader, LogWriter
-from ledger_anchor.object_storage import FsspecStorage
-from ledger_anchor.serve import LogServer, make_server, serve
-from ledger_anchor.storage import (
+from ledger_anchor.notes.keys import SignerKey
+from ledger_anchor.tlog.fsck import fsck
+from ledger_anchor.tlog.log import LogReader, LogWriter
+from ledger_anchor.tlog.object_storage import FsspecStorage
+from ledger_anchor.tlog.serve import LogServer, make_server, serve
+from ledger_anchor.tlog.storage import (
     STAGING,
     HttpStorage,
     LocalStorage,

@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     AnchorError,
     ExternalAnchorError,
@@ -33,9 +32,10 @@ from ledger_anchor.errors import (
 from ledger_anchor.external import evm, evm_node
 from ledger_anchor.external.base import check_external, origin_hash, publish_checkpoint
 from ledger_anchor.external.evm import EvmAnchor, artifact, deploy_contract
-from ledger_anchor.keys import SignerKey
-from ledger_anchor.log import LogWriter
-from ledger_anchor.log_reader import LogReader
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import SignerKey
+from ledger_anchor.tlog.log import LogWriter
+from ledger_anchor.tlog.log_reader import LogReader
 
 # One worker: the library and the node are loaded once.
 pytestmark = pytest.mark.xdist_group("external_evm")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     ExternalAnchorError,
     ExternalConflictError,
@@ -22,9 +21,10 @@ from ledger_anchor.errors import (
 )
 from ledger_anchor.external.base import check_external, origin_hash, publish_checkpoint
 from ledger_anchor.external.git import GitAnchor
-from ledger_anchor.keys import SignerKey
-from ledger_anchor.log import LogWriter
-from ledger_anchor.log_reader import LogReader
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import SignerKey
+from ledger_anchor.tlog.log import LogWriter
+from ledger_anchor.tlog.log_reader import LogReader
 from ledger_anchor.tree import range_root
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

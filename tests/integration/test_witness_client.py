@@ -22,12 +22,12 @@ from ledger_anchor.errors import (
     WitnessRefusedError,
 )
 from ledger_anchor.files import locked
-from ledger_anchor.keys import KeyKind, SignerKey
-from ledger_anchor.log import LogWriter
-from ledger_anchor.log_reader import LogReader
-from ledger_anchor.note import Note, Signature
-from ledger_anchor.policy import Policy, Witness
-from ledger_anchor.storage import LocalStorage
+from ledger_anchor.notes.keys import KeyKind, SignerKey
+from ledger_anchor.notes.note import Note, Signature
+from ledger_anchor.notes.policy import Policy, Witness
+from ledger_anchor.tlog.log import LogWriter
+from ledger_anchor.tlog.log_reader import LogReader
+from ledger_anchor.tlog.storage import LocalStorage
 from ledger_anchor.witness.client import collect, publish_cosigned, submit
 from ledger_anchor.witness.config import init_witness, load_witness
 from ledger_anchor.witness.protocol import AddCheckpoint

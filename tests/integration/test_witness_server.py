@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import WitnessError
-from ledger_anchor.keys import KeyKind, SignerKey
-from ledger_anchor.note import Note
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import KeyKind, SignerKey
+from ledger_anchor.notes.note import Note
 from ledger_anchor.tree import Tree, consistency_proof
 from ledger_anchor.witness.config import init_witness, load_witness
 from ledger_anchor.witness.protocol import (

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger_anchor.columns import TableSource
 from ledger_anchor.errors import DuplicateKeyError, ProofShapeError, StorageError, TableError
-from ledger_anchor.fast import FastEngine
-from ledger_anchor.plain import PlainEngine
-from ledger_anchor.row_tree import NodesWriter, RowTree, stream_size
-from ledger_anchor.rows import (
+from ledger_anchor.row_commit.columns import TableSource
+from ledger_anchor.row_commit.engines.fast import FastEngine
+from ledger_anchor.row_commit.engines.plain import PlainEngine
+from ledger_anchor.row_commit.row_tree import NodesWriter, RowTree, stream_size
+from ledger_anchor.row_commit.rows import (
     CommittedRows,
     RanksFile,
     SaltPlan,
@@ -28,7 +28,7 @@ from ledger_anchor.rows import (
     hash_pieces,
     key_digests,
 )
-from ledger_anchor.subjects import SubjectKeys
+from ledger_anchor.row_commit.subjects import SubjectKeys
 from ledger_anchor.tree import Tree, consistency_proof, inclusion_proof, verify_inclusion
 
 FILES = ("order.bin", "ranks.bin", "leaves.bin", "cells.bin", "nodes.bin")

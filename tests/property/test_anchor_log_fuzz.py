@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger_anchor.errors import AnchorError
-from ledger_anchor.fsck import fsck
-from ledger_anchor.keys import SignerKey
-from ledger_anchor.log import LogReader, LogWriter
-from ledger_anchor.tiles import (
+from ledger_anchor.notes.keys import SignerKey
+from ledger_anchor.tlog.fsck import fsck
+from ledger_anchor.tlog.log import LogReader, LogWriter
+from ledger_anchor.tlog.tiles import (
     ENTRIES,
     TILE_WIDTH,
     decode_bundle,

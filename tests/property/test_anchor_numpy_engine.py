@@ -20,15 +20,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger_anchor import Field, engine, numpy_hashers, openssl_loop
-from ledger_anchor.columns import logical_type, plain_array
+from ledger_anchor import Field
 from ledger_anchor.errors import TableError
-from ledger_anchor.numpy_engine import NumpyEngine
-from ledger_anchor.numpy_hashers import HashlibHasher, OpenSslHasher, best_hasher
-from ledger_anchor.numpy_messages import Runs, matrix_runs, room
-from ledger_anchor.openssl_loop import OpenSslLoop, open_loop
-from ledger_anchor.plain import PlainEngine
-from ledger_anchor.rows import SaltPlan
+from ledger_anchor.row_commit.columns import logical_type, plain_array
+from ledger_anchor.row_commit.engines import choice as engine
+from ledger_anchor.row_commit.engines import numpy_hashers, openssl_loop
+from ledger_anchor.row_commit.engines.numpy_engine import NumpyEngine
+from ledger_anchor.row_commit.engines.numpy_hashers import HashlibHasher, OpenSslHasher, best_hasher
+from ledger_anchor.row_commit.engines.numpy_messages import Runs, matrix_runs, room
+from ledger_anchor.row_commit.engines.openssl_loop import OpenSslLoop, open_loop
+from ledger_anchor.row_commit.engines.plain import PlainEngine
+from ledger_anchor.row_commit.rows import SaltPlan
 from ledger_anchor.tree import hash_pairs
 
 KEYS = [bytes([number]) * 32 for number in range(5)]

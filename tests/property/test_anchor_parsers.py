@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import AnchorError
-from ledger_anchor.keys import SignerKey, VerifierKey
 from ledger_anchor.manifest import canonical_json
-from ledger_anchor.note import Note, parse_signatures
-from ledger_anchor.policy import Policy, Trust, as_policy
-from ledger_anchor.proof import LogProof, verify_proof
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import SignerKey, VerifierKey
+from ledger_anchor.notes.note import Note, parse_signatures
+from ledger_anchor.notes.policy import Policy, Trust, as_policy
+from ledger_anchor.tlog.proof import LogProof, verify_proof
 from tests.anchor_samples import LOG, POLICY, WITNESSES, row_bundle, signed_checkpoint
 
 BUNDLE = row_bundle()

@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger_anchor import Field
-from ledger_anchor.columns import TableSource, logical_type, plain_array
 from ledger_anchor.errors import TableError, UnsupportedTypeError
-from ledger_anchor.fast import FastEngine
-from ledger_anchor.plain import PlainEngine
-from ledger_anchor.rows import SaltPlan
+from ledger_anchor.row_commit.columns import TableSource, logical_type, plain_array
+from ledger_anchor.row_commit.engines.fast import FastEngine
+from ledger_anchor.row_commit.engines.plain import PlainEngine
+from ledger_anchor.row_commit.rows import SaltPlan
 
 EDGE_INTEGERS = [0, 1, 23, 24, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**63 - 1]
 EDGE_FLOATS = [0.0, -0.0, 1.5, 2.0**-24, 2.0**-25, 2.0**-14, 65504.0, 65505.0, 2.0**-149, 5e-324]

@@ -24,11 +24,11 @@ from ledger_anchor import (
     verify_consistency,
     verify_inclusion,
 )
-from ledger_anchor.engine import build_tree
 from ledger_anchor.errors import ProofShapeError, RootMismatchError
-from ledger_anchor.fast import FastEngine
-from ledger_anchor.plain import PlainEngine
-from ledger_anchor.tiles import TileBuilder, TileTree, tile_path
+from ledger_anchor.row_commit.engines.choice import build_tree
+from ledger_anchor.row_commit.engines.fast import FastEngine
+from ledger_anchor.row_commit.engines.plain import PlainEngine
+from ledger_anchor.tlog.tiles import TileBuilder, TileTree, tile_path
 from ledger_anchor.tree import HASH_SIZE, StreamingRoot, chunk_proof, range_root
 
 

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from ledger_anchor import cbor
-from ledger_anchor.checkpoint import Checkpoint
-from ledger_anchor.encoding import encode_base64
 from ledger_anchor.errors import (
     AnchorError,
     CheckpointError,
@@ -22,10 +20,12 @@ from ledger_anchor.errors import (
     RowProofError,
     SignatureError,
 )
-from ledger_anchor.keys import SignerKey
 from ledger_anchor.manifest import canonical_json
-from ledger_anchor.note import Note
-from ledger_anchor.proof import LogProof, verify_proof
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.encoding import encode_base64
+from ledger_anchor.notes.keys import SignerKey
+from ledger_anchor.notes.note import Note
+from ledger_anchor.tlog.proof import LogProof, verify_proof
 from tests.anchor_samples import LOG, NOON, POLICY, row_bundle
 
 KEY = LOG.verifier()

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger_anchor import cbor
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     AnchorError,
     CborError,
@@ -25,10 +24,11 @@ from ledger_anchor.errors import (
     ProofShapeError,
     SignatureError,
 )
-from ledger_anchor.keys import SignerKey, VerifierKey
 from ledger_anchor.manifest import FORMAT, canonical_json, decode_manifest, encode_manifest
-from ledger_anchor.note import Note
-from ledger_anchor.proof import LogProof, verify_proof
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import SignerKey, VerifierKey
+from ledger_anchor.notes.note import Note
+from ledger_anchor.tlog.proof import LogProof, verify_proof
 from ledger_anchor.tree import EMPTY_ROOT, Tree, inclusion_proof
 
 SIGNER = SignerKey("example.org/log", bytes(range(32)))

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ledger_anchor import fsck as fsck_module
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import StorageError
-from ledger_anchor.fsck import FsckReport, fsck
-from ledger_anchor.keys import SignerKey
-from ledger_anchor.log import LogWriter
-from ledger_anchor.storage import LocalStorage
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import SignerKey
+from ledger_anchor.tlog import fsck as fsck_module
+from ledger_anchor.tlog.fsck import FsckReport, fsck
+from ledger_anchor.tlog.log import LogWriter
+from ledger_anchor.tlog.storage import LocalStorage
 from ledger_anchor.tree import leaf_hash
 
 SIGNER = SignerKey("example.org/log", bytes(32))

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
-from ledger_anchor import cosignature, ed25519
-from ledger_anchor.checkpoint import Checkpoint
-from ledger_anchor.encoding import encode_base64
 from ledger_anchor.errors import CheckpointError, KeyFormatError, NoteError, SignatureError
-from ledger_anchor.keys import KeyKind, SignerKey, VerifierKey
-from ledger_anchor.note import Note, Signature, parse_signatures
+from ledger_anchor.notes import cosignature, ed25519
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.encoding import encode_base64
+from ledger_anchor.notes.keys import KeyKind, SignerKey, VerifierKey
+from ledger_anchor.notes.note import Note, Signature, parse_signatures
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEED = bytes(range(32))
@@ -260,8 +260,8 @@ WITHOUT_LIBRARY = """
     sys.modules["cryptography"] = None  # what an import finds on a clean machine
 
     from ledger_anchor.errors import MissingLibraryError
-    from ledger_anchor.keys import KeyKind, SignerKey
-    from ledger_anchor.policy import as_policy
+    from ledger_anchor.notes.keys import KeyKind, SignerKey
+    from ledger_anchor.notes.policy import as_policy
 
     given = json.load(sys.stdin)
     opened = as_policy(given["policy"]).open(given["note"])

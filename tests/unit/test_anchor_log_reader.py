@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     CheckpointError,
     LogCorruptError,
@@ -21,10 +20,11 @@ from ledger_anchor.errors import (
     RootMismatchError,
     SignatureError,
 )
-from ledger_anchor.keys import KeyKind, SignerKey
-from ledger_anchor.log import LogReader, LogWriter
-from ledger_anchor.policy import Policy
-from ledger_anchor.proof import LogProof
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import KeyKind, SignerKey
+from ledger_anchor.notes.policy import Policy
+from ledger_anchor.tlog.log import LogReader, LogWriter
+from ledger_anchor.tlog.proof import LogProof
 from ledger_anchor.tree import leaf_hash, range_root, verify_consistency, verify_inclusion
 
 SIGNER = SignerKey("example.org/log", bytes(32))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     CheckpointError,
     ClockError,
@@ -14,9 +13,10 @@ from ledger_anchor.errors import (
     QuorumError,
     SignatureError,
 )
-from ledger_anchor.keys import KeyKind, SignerKey
-from ledger_anchor.note import Note, Signature
-from ledger_anchor.policy import Policy, as_policy
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import KeyKind, SignerKey
+from ledger_anchor.notes.note import Note, Signature
+from ledger_anchor.notes.policy import Policy, as_policy
 from ledger_anchor.tree import EMPTY_ROOT
 
 NOON = 1_700_000_000

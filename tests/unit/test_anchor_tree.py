@@ -14,7 +14,7 @@ from ledger_anchor import (
     verify_inclusion,
 )
 from ledger_anchor.errors import LogCorruptError, ProofShapeError, RootMismatchError
-from ledger_anchor.tiles import (
+from ledger_anchor.tlog.tiles import (
     TileTree,
     decode_bundle,
     encode_bundle,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import (
     AnchorError,
     KeyFormatError,
@@ -18,9 +17,10 @@ from ledger_anchor.errors import (
     StorageError,
     WitnessError,
 )
-from ledger_anchor.keys import KeyKind, SignerKey
-from ledger_anchor.note import Note
-from ledger_anchor.policy import Policy
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import KeyKind, SignerKey
+from ledger_anchor.notes.note import Note
+from ledger_anchor.notes.policy import Policy
 from ledger_anchor.tree import Tree, consistency_proof
 from ledger_anchor.witness.config import init_witness, load_logs, load_witness, watch
 from ledger_anchor.witness.cosigner import Answer, Witness

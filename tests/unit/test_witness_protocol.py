@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger_anchor.checkpoint import Checkpoint
 from ledger_anchor.errors import WitnessRequestError
-from ledger_anchor.note import Note, Signature
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.note import Note, Signature
 from ledger_anchor.witness.protocol import (
     AddCheckpoint,
     format_cosignatures,

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from ledger_anchor import cbor, ed25519
-from ledger_anchor.checkpoint import Checkpoint
+from ledger_anchor import cbor
 from ledger_anchor.errors import (
     CborError,
     KeyFormatError,
@@ -24,10 +23,12 @@ from ledger_anchor.errors import (
     RootMismatchError,
     SignatureError,
 )
-from ledger_anchor.keys import KeyKind, SignerKey, VerifierKey
 from ledger_anchor.manifest import canonical_json
-from ledger_anchor.note import Note
-from ledger_anchor.policy import Policy
+from ledger_anchor.notes import ed25519
+from ledger_anchor.notes.checkpoint import Checkpoint
+from ledger_anchor.notes.keys import KeyKind, SignerKey, VerifierKey
+from ledger_anchor.notes.note import Note
+from ledger_anchor.notes.policy import Policy
 from ledger_anchor.tree import (
     EMPTY_ROOT,
     leaf_hash,
