@@ -315,6 +315,10 @@ class SnapshotStore:
 
         return erase_subject(self, domain, subject, reason)
 
+    def erasures(self) -> int:
+        """How many data subjects were erased so far; it only grows."""
+        return self.vault.erasures()
+
     def erased(self, domain: str, subjects: Sequence[str]) -> set[str]:
         """Those of some data subjects that were erased, so that a feed can leave them out.
 

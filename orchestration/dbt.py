@@ -101,13 +101,14 @@ def prepare_manifest(home: Home) -> Path:
     return manifest
 
 
-def build(home: Home, select: str, tests: str) -> list[NodeResult]:
+def build(home: Home, select: str, tests: str, *, erased: Path | None = None) -> list[NodeResult]:
     """Build what a selection names, with its data tests.
 
     Args:
         home: The home whose warehouse is written.
         select: dbt's selection.
         tests: dbt's indirect selection of tests.
+        erased: Parquet file of the people whose ledger records are left out, if there are any.
 
     Returns:
         One result a node, also where some failed.
@@ -120,7 +121,7 @@ def build(home: Home, select: str, tests: str) -> list[NodeResult]:
     arguments += ["--exclude-resource-type", "unit_test"]
     if home.root not in _parsed:
         _parsed[home.root] = _invoke(home, ["parse"])
-    result = _invoke(home, arguments, _parsed[home.root])
+    result = _invoke(home, arguments, _parsed[home.root], erased)
     return [
         NodeResult(
             name=row.node.name,
@@ -134,13 +135,16 @@ def build(home: Home, select: str, tests: str) -> list[NodeResult]:
     ]
 
 
-def _invoke(home: Home, arguments: Sequence[str], manifest: Any = None) -> Any:
+def _invoke(
+    home: Home, arguments: Sequence[str], manifest: Any = None, erased: Path | None = None
+) -> Any:
     # Imported here: dbt takes a second to import, which a recalled run need not pay.
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
     from dbt.cli.main import dbtRunner  # noqa: PLC0415
 
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
     with dbt_environment(home):
+        os.environ["TRACIENT_ERASED_PEOPLE"] = str(erased or "")
         try:
             done = dbtRunner(manifest=manifest).invoke(["--quiet", *arguments, *folders])
         finally:

@@ -59,6 +59,7 @@ class Domain:
         description: What it holds.
         ledger: Name of the ledger's raw tables (``fabric`` or ``eledger``).
         raw: Its raw tables.
+        ledger_people: Raw ledger table and field of its JSON values that names a person, or None.
         model: Its model.
         release: Its release.
         owner: Dagster owner.
@@ -72,6 +73,7 @@ class Domain:
     model: ModelPlan
     release: ReleasePlan
     owner: str
+    ledger_people: tuple[str, str] | None = None
 
     @property
     def dbt_tag(self) -> str:
@@ -110,6 +112,7 @@ WAGES = Domain(
         rule_table="fct_wages__minimum_wage_compliance",
     ),
     owner="team:wages",
+    ledger_people=("raw_fabric__writes", "workerIdHash"),
 )
 
 PHARMA = Domain(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +16,17 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, so that what they share is made once.
+
+    Files that share something dearer, as the browser, name a group.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(REPOSITORY))))
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +55,14 @@ def home(tmp_path: Path) -> Path:
 def _command(program: str) -> Command:
     path = Path(sys.executable).with_name(program)
 
-    def run(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, timeout: float = 300, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if k != "TRACIENT_HOME"}
         return subprocess.run(
             [str(path), *map(str, arguments)],
             capture_output=True, text=True, timeout=timeout, check=False, env=environment,
+            input=stdin,
         )  # fmt: skip
 
     return run
@@ -70,12 +86,23 @@ def sample_run(
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A home after `tracient run` on a small sample, and what the command printed.
 
-    Tests read this home; a test that changes one takes ``sample_home``.
+    Tests read this home; a test that changes one takes ``sample_home``. All test processes share
+    it: the first that wants it makes it.
     """
-    folder = tmp_path_factory.mktemp("sample") / "home"
-    done = tracient("run", "--home", folder, "--workers", 6000, "--batches", 1400, timeout=570)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder, done
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    home, printed = folder / "sample" / "home", folder / "sample.json"
+    with (folder / "sample.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            shutil.rmtree(home, ignore_errors=True)
+            size = ("--workers", 6000, "--batches", 1400)
+            done = tracient("run", "--home", home, *size, timeout=570)
+            assert done.returncode == 0, done.stdout + done.stderr
+            printed.write_text(json.dumps([done.args, done.stdout, done.stderr]))
+    arguments, stdout, stderr = json.loads(printed.read_text())
+    return home, subprocess.CompletedProcess(arguments, 0, stdout, stderr)
 
 
 @pytest.fixture(scope="session")

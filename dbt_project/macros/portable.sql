@@ -87,3 +87,21 @@
 {% macro duckdb__whole_division(dividend, divisor) -%}
   cast({{ dividend }} // {{ divisor }} as bigint)
 {%- endmacro %}
+
+{#- Leaves out the records of people who were erased: a ledger cannot forget, a build can. Nothing
+    where nobody was. The variable is set for each build (orchestration/erased.py). -#}
+{% macro without_erased(person) %}
+  {%- if env_var('TRACIENT_ERASED_PEOPLE', '') -%}
+    {{ return(adapter.dispatch('without_erased', 'tracient')(person)) }}
+  {%- endif -%}
+{% endmacro %}
+
+{% macro default__without_erased(person) %}{{ no_implementation('without_erased') }}{% endmacro %}
+
+{% macro duckdb__without_erased(person) -%}
+  where
+    {{ person }} is null
+    or {{ person }} not in (
+      select person from read_parquet('{{ env_var("TRACIENT_ERASED_PEOPLE", "") }}')
+    )
+{%- endmacro %}

@@ -3,6 +3,7 @@
 # No `from __future__ import annotations` here: Dagster reads the annotation of `context` itself.
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from dagster_dbt import dbt_assets
 from orchestration import dbt
 from orchestration.catalog import contract_of, curated_tables
 from orchestration.domains import Domain
+from orchestration.erased import erased_people, erasures
 from orchestration.home import Home
 from orchestration.lake import Lake, export_tables
 from orchestration.memo import Memo, code_fingerprint, combine
@@ -29,6 +31,7 @@ class DbtStep:
     Attributes:
         name: Of the Dagster step.
         select: dbt's selection.
+        domain: The domain whose tables it builds, or None for what all share.
         raw: Raw tables that it reads.
         exported: Curated tables that it builds and that go to the lake.
         tests: Which tests go with the selected tables. "cautious": those that read nothing else;
@@ -39,6 +42,7 @@ class DbtStep:
     name: str
     select: str
     tests: str = "buildable"
+    domain: Domain | None = None
     raw: tuple[str, ...] = ()
     exported: tuple[str, ...] = ()
 
@@ -51,15 +55,17 @@ def step_of(domain: Domain) -> DbtStep:
     return DbtStep(
         f"dbt_{domain.name}",
         f"tag:{domain.dbt_tag}",
+        domain=domain,
         raw=domain.raw,
         exported=tuple(curated_tables(domain)),
     )
 
 
 def build_fingerprint(home: Home, step: DbtStep) -> str:
-    """Return what a step's tables are a function of: raw data and dbt's project."""
+    """Return what a step's tables are a function of: raw data, who was erased, dbt's project."""
     lake = Lake(home)
-    return combine([*map(lake.fingerprint, step.raw), code_fingerprint("dbt_project")])
+    gone = erasures(home) if step.domain else 0
+    return combine([*map(lake.fingerprint, step.raw), str(gone), code_fingerprint("dbt_project")])
 
 
 def export_curated(home: Home, step: DbtStep) -> dict[str, int]:
@@ -102,7 +108,8 @@ def build_step(home: Home, step: DbtStep) -> dict[str, Any]:
     Raises:
         DbtError: A model or a test failed; nothing is exported then.
     """
-    results = dbt.build(home, step.select, step.tests)
+    with erased_people(home, step.domain) if step.domain else nullcontext() as erased:
+        results = dbt.build(home, step.select, step.tests, erased=erased)
     if any(result.is_broken for result in results):
         raise dbt.DbtError(f"{step.name}: {dbt.describe_broken(results)}")
     return {

@@ -28,9 +28,9 @@ def make_table(path: Path, rows: int, subjects: int) -> None:
         rows: Number of rows.
         subjects: Number of data subjects, at most 2**21; (subject, date, shift) is unique.
     """
-    names = np.array([f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(subjects)])
-    districts = np.array([f"District {number:03d}" for number in range(_DISTRICTS)])
-    notes = np.array([f"crop {number % 37} on plot {number}" for number in range(_NOTES)])
+    names = pa.array([f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(subjects)])
+    districts = pa.array([f"District {number:03d}" for number in range(_DISTRICTS)])
+    notes = pa.array([f"crop {number % 37} on plot {number}" for number in range(_NOTES)])
     source = np.random.default_rng(1)
     writer: pq.ParquetWriter | None = None
     for start in range(0, rows, _BATCH):
@@ -39,14 +39,14 @@ def make_table(path: Path, rows: int, subjects: int) -> None:
         spread = position * np.uint64(_STRIDE)
         turn = position // np.uint64(subjects)
         columns = {
-            "worker_id": pa.array(names[spread % np.uint64(subjects)]),
+            "worker_id": names.take(pa.array(spread % np.uint64(subjects))),
             "work_date": pa.array((18_000 + turn // np.uint64(3)).astype(np.int32)).cast(
                 pa.date32()
             ),
             "shift": pa.array((turn % np.uint64(3)).astype(np.int32)),
-            "district": pa.array(districts[source.integers(0, _DISTRICTS, count)]),
-            "note": pa.array(
-                notes[source.integers(0, _NOTES, count)], mask=source.random(count) < 0.1
+            "district": districts.take(pa.array(source.integers(0, _DISTRICTS, count))),
+            "note": notes.take(
+                pa.array(source.integers(0, _NOTES, count), mask=source.random(count) < 0.1)
             ),
             "wage_paise": pa.array(source.integers(10_000, 900_000, count)),
             "amount": _amounts(source.integers(100, 10_000_000, count)),

@@ -158,7 +158,6 @@ def test_a_simulation_is_a_folder_that_ingest_takes(tmp_path, tracient, network)
     assert refused.returncode == 2
 
 
-@pytest.mark.xdist_group("sample")
 @pytest.mark.slow
 @pytest.mark.shared_data
 def test_a_foreign_ledger_fills_the_raw_tables_and_leaves_the_wage_marts_alone(
@@ -184,7 +183,6 @@ def test_a_foreign_ledger_fills_the_raw_tables_and_leaves_the_wage_marts_alone(
     assert "Already landed" in again.stdout
 
 
-@pytest.mark.xdist_group("sample")
 def test_a_truncated_block_file_keeps_what_is_whole(sample, home, tmp_path, tracient) -> None:
     source = next((sample / "landing" / "fabric").glob("*blockfile_000000"))
     cut = tmp_path / "blockfile_000000"
@@ -196,7 +194,6 @@ def test_a_truncated_block_file_keeps_what_is_whole(sample, home, tmp_path, trac
     assert delivery["summary"]["rejected"] == 1
 
 
-@pytest.mark.xdist_group("sample")
 @pytest.mark.slow
 def test_a_missing_key_is_explained_and_not_replaced(sample_home, tracient, ledger_anchor) -> None:
     keys = [p for p in (sample_home / "vault" / "anchor").rglob("*.key") if p.is_file()]
@@ -214,7 +211,6 @@ def test_a_missing_key_is_explained_and_not_replaced(sample_home, tracient, ledg
     assert not list((sample_home / "vault" / "anchor").rglob("*.key"))
 
 
-@pytest.mark.xdist_group("sample")
 @pytest.mark.slow
 def test_a_broken_contract_stops_everything_downstream(sample_home, tracient) -> None:
     import pyarrow as pa

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sample")]
+pytestmark = pytest.mark.slow
 
 DATASETS = {
     "raw_fabric__writes", "raw_wages__income_audit", "raw_epcis__events",

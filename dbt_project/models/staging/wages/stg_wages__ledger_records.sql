@@ -62,3 +62,4 @@ select
     document.documentHash as document_hash,
     document.reverses as reverses_record_id
 from parsed
+{{ without_erased('document.workerIdHash') }}
