@@ -17,7 +17,7 @@ run: $(VENV)/.runtime ## Run the main job on a simulated sample (or on what has 
 
 test: $(VENV)/.dev tests/evm/node_modules/.package-lock.json ## Run the whole test suite, browser tests included
 	@$(BIN)/python tests/browser/ensure_chromium.py
-	@$(BIN)/pytest -n 3 --dist loadgroup
+	@$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 # The Solidity compiler and the local chain of the EVM tests; without them those tests say they skip.
 tests/evm/node_modules/.package-lock.json: tests/evm/package.json tests/evm/package-lock.json

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ledger_anchor import SnapshotStore
 from orchestration.domains import Domain
-from orchestration.files import replacing
+from orchestration.files import read_json, replacing, write_json
 from orchestration.home import Home
 from orchestration.lake import Lake
 
@@ -30,6 +30,20 @@ _PRIVATE = 0o600
 def erasures(home: Home) -> int:
     """Return how many people were erased so far: a build of an earlier number is out of date."""
     return SnapshotStore(home.root).erasures()
+
+
+def drop_outdated_warehouse(home: Home) -> bool:
+    """Remove the warehouse if somebody was erased since it was begun; return whether it was.
+
+    A database keeps deleted rows in its free pages. Everything in it can be built again.
+    """
+    mark, now = home.state / "erasures.json", erasures(home)
+    if now == read_json(mark, 0):
+        return False
+    home.warehouse_file.unlink(missing_ok=True)
+    home.warehouse_file.with_suffix(".duckdb.wal").unlink(missing_ok=True)
+    write_json(mark, now)
+    return True
 
 
 @contextmanager

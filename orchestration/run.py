@@ -18,6 +18,7 @@ import dagster as dg
 
 from orchestration.build import build_defs, build_ingest_defs
 from orchestration.domains import DOMAINS, Domain
+from orchestration.erased import drop_outdated_warehouse
 from orchestration.files import write_json
 from orchestration.home import Home
 from orchestration.instance import PROCESS_TAG, close_dead_runs, environment, open_instance
@@ -77,6 +78,8 @@ def _run(home: Home, job: str, say: Say, sample: SampleSize | None) -> RunReport
         if sample and not Register(home).all():
             with _timed(report, memory, "simulate_and_land"):
                 land_sample(home, sample, say)
+        if sample:
+            drop_outdated_warehouse(home)
         with _timed(report, memory, "load_definitions"):
             definitions = build_defs(home) if sample else build_ingest_defs(home, _landed(home))
         with open_instance(home) as instance:
