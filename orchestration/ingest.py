@@ -173,8 +173,8 @@ def _stage(
     rejections: list[Rejection] = []
     for number, group in enumerate(reading):
         for dataset, table in group.items():
-            known_people = _without_erased(lake, source, dataset, table, result)
-            kept = _without_known(lake, source, dataset, known_people, result, rejections)
+            kept = _without_erased(lake, source, dataset, table, result)
+            kept = _without_known(lake, source, dataset, kept, result, rejections)
             kept = _without_broken(source, dataset, kept, rejections)
             if kept.num_rows:
                 _write_staged(staging, source, dataset, kept, number)
