@@ -14,6 +14,7 @@ import numpy as np
 from ledger_anchor.row_commit.engines.machine import (
     Number,
     compiled,
+    copy,
     copy16,
     inlined,
     load8,
@@ -181,7 +182,7 @@ def encode_strings(
         if _is_valid(bits, first + row):
             size = end - begin
             at += _put_head(cells + at, _U64(major), _U64(size))
-            _copy(cells + at, data + begin, size)
+            copy(cells + at, data + begin, size)
             at += size
         else:
             store(cells + at, _U8(NULL))
@@ -189,18 +190,6 @@ def encode_strings(
         begin = end
     store(starts + 8 * rows, at)
     return at
-
-
-@inlined
-def _copy(target: Number, source: Number, size: Number) -> None:
-    """Copy bytes; up to seven beyond the target's end are overwritten, none read from elsewhere."""
-    done = 0
-    while done + 8 <= size:
-        store(target + done, load64(source + done))
-        done += 8
-    while done < size:
-        store(target + done, load8(source + done))
-        done += 1
 
 
 @compiled

@@ -162,3 +162,15 @@ def multiply_high(_context: Value, a: Value, b: Value) -> Value:
         return builder.trunc(builder.lshr(builder.mul(left, right), ir.Constant(wide, 64)), _I64)
 
     return types.uint64(a, b), generate
+
+
+@inlined
+def copy(target: Number, source: Number, size: Number) -> None:
+    """Copy bytes, no more than ``size``: eight at a time, then singly."""
+    done = 0
+    while done + 8 <= size:
+        store(target + done, load64(source + done))
+        done += 8
+    while done < size:
+        store(target + done, load8(source + done))
+        done += 1

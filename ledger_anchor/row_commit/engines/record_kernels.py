@@ -15,6 +15,7 @@ from ledger_anchor.row_commit.engines.hash_kernels import Values
 from ledger_anchor.row_commit.engines.machine import (
     Number,
     compiled,
+    copy,
     inlined,
     load8,
     load32,
@@ -125,24 +126,13 @@ def place_again(table: Table, known: Number) -> None:
 # -- moving records -----------------------------------------------------------------------------
 
 
-@inlined
-def _move(target: Number, source: Number, width: Number) -> None:
-    done = 0
-    while done + 8 <= width:
-        store(target + done, load64(source + done))
-        done += 8
-    while done < width:
-        store(target + done, load8(source + done))
-        done += 1
-
-
 @compiled
 def scatter(
     target: Number, places: Number, count: Number, base: Number, data: Number, width: Number
 ) -> None:
     """Copy record i of ``data`` to record ``places[i] - base`` of ``target``."""
     for row in range(count):
-        _move(target + width * (number(places + 8 * row) - base), data + width * row, width)
+        copy(target + width * (number(places + 8 * row) - base), data + width * row, width)
 
 
 class Columns(NamedTuple):
@@ -184,7 +174,7 @@ def split(
         store(end, number(end) + 1)
         for column in range(columns.number):
             width = number(columns.widths + 8 * column)
-            _move(at, number(columns.data + 8 * column) + width * row, width)
+            copy(at, number(columns.data + 8 * column) + width * row, width)
             at += width
 
 
